@@ -1,0 +1,129 @@
+package dataflow
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"time"
+)
+
+// Loop is one operator's work on one batch, with user code in it.
+type Loop interface {
+	// Run handles records from index from on and returns the index after the
+	// last one handled: the end, or earlier where Flush is due. It must not
+	// call other operators: a panic in Run is taken for the user's.
+	Run(from int) (next int)
+	// At is the index of the record that Run is at.
+	At() int
+	// Undo takes back whatever the record at At has changed or emitted so far.
+	Undo()
+	// Flush hands on what Run has produced.
+	Flush() error
+	// Encode renders record i for a dead letter.
+	Encode(i int) DeadLetter
+}
+
+// Guard runs user code: it catches panics with their stack, tries again with
+// backoff, and then does what the operator's policy says.
+type Guard struct {
+	env    *Env
+	policy Policy
+	tried  int // calls that failed on the record at hand
+}
+
+// NewGuard returns the guard of an operator.
+func NewGuard(env *Env, p Policy) *Guard { return &Guard{env: env, policy: p} }
+
+// Failure is a panic in user code that its policy did not absorb.
+type Failure struct {
+	Node     string
+	Cause    any
+	Stack    string
+	Attempts int
+}
+
+func (f *Failure) Error() string {
+	return fmt.Sprintf("operator %q failed %d times on one record: %v", f.Node, f.Attempts, f.Cause)
+}
+
+// Unwrap returns the cause when the panic's value was an error.
+func (f *Failure) Unwrap() error {
+	err, _ := f.Cause.(error)
+	return err
+}
+
+// Each runs the loop over n records.
+//
+// User code runs on the task's goroutine, and so does the wait before another
+// try: a record's successors must not overtake it, and the task has nothing
+// else to do meanwhile. The wait ends early when the task is told to stop.
+func (g *Guard) Each(n int, l Loop) error {
+	for from := 0; from < n; {
+		next, failure := g.protect(l, from)
+		if failure == nil {
+			from, g.tried = next, 0
+		} else {
+			l.Undo()
+			skip, err := g.decide(l, failure)
+			if err != nil {
+				return err
+			}
+			from = l.At()
+			if skip {
+				from, g.tried = from+1, 0
+			}
+		}
+		if err := l.Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *Guard) protect(l Loop, from int) (next int, f *Failure) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			f = &Failure{Node: g.env.Node, Cause: cause, Stack: string(debug.Stack())}
+		}
+	}()
+	return l.Run(from), nil
+}
+
+// decide says whether to pass over the failed record; false means try again.
+func (g *Guard) decide(l Loop, f *Failure) (skip bool, err error) {
+	g.tried++
+	f.Attempts = g.tried
+	g.env.Metrics.Failures.Add(1)
+	if g.tried < g.policy.Attempts {
+		return false, g.wait(g.tried)
+	}
+	switch g.policy.Then {
+	case ToTopic:
+		d := l.Encode(l.At())
+		d.Topic, d.Node, d.Attempts = g.policy.Topic, g.env.Node, g.tried
+		d.Error, d.Stack = fmt.Sprint(f.Cause), f.Stack
+		g.env.Metrics.DeadLetters.Add(1)
+		return true, g.env.DeadLetter(d)
+	case SkipRecord:
+		g.env.Metrics.Skipped.Add(1)
+		return true, nil
+	default:
+		return false, f
+	}
+}
+
+// wait is exponential backoff with full jitter over its upper half.
+func (g *Guard) wait(tried int) error {
+	d := min(g.policy.Backoff<<min(tried-1, 20), g.policy.BackoffMax)
+	if d <= 0 {
+		return nil
+	}
+	t := time.NewTimer(d/2 + rand.N(d/2+1))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-g.env.Context.Done():
+		return g.env.Context.Err()
+	}
+}
