@@ -93,3 +93,9 @@ type Ticker interface {
 	// false when there is nothing to wait for.
 	NextTick() (int64, bool)
 }
+
+// OriginEnder is an Instance that keeps something for every origin, and wants
+// to hear when one of them has ended while others go on.
+type OriginEnder interface {
+	EndOrigin(origin int) error
+}

@@ -131,7 +131,7 @@ func (t *Task) linkOf(in Input) Link {
 func (t *Task) connect(p *Plan, inputs map[*Node]func(int) any) error {
 	for _, n := range t.Chain.Nodes {
 		for i, in := range n.Inputs {
-			if input := inputs[n]; input != nil && t.within(p, in) {
+			if input := inputs[n]; input != nil && t.within(in) {
 				if err := t.output(p.Nodes[in.Node], in.Port, input(i)); err != nil {
 					return err
 				}
@@ -161,7 +161,7 @@ func (t *Task) connect(p *Plan, inputs map[*Node]func(int) any) error {
 	return nil
 }
 
-func (t *Task) within(p *Plan, in Input) bool {
+func (t *Task) within(in Input) bool {
 	for _, n := range t.Chain.Nodes {
 		if n.ID == in.Node {
 			return true
@@ -194,6 +194,18 @@ func (t *Task) output(n *Node, port int, reader any) error {
 // if there is one, as 0, and the chain's wires from there on.
 func (t *Task) Deliver(head, channel int, p *Parcel) error {
 	return t.heads[head].Deliver(channel, p)
+}
+
+// EndOrigin says that one split or channel of several has ended.
+func (t *Task) EndOrigin(origin int) error {
+	for _, i := range t.instances {
+		if e, ok := i.Instance.(OriginEnder); ok {
+			if err := e.EndOrigin(origin); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Watermark returns the lowest watermark over the task's heads.
