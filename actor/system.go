@@ -1,0 +1,251 @@
+package actor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	pactor "github.com/asynkron/protoactor-go/actor"
+
+	"github.com/troupestream/troupe/internal/storage"
+)
+
+// ErrClosed: the system was closed.
+var ErrClosed = errors.New("the actor system is closed")
+
+// System is one actor system over one store. It is safe for concurrent use.
+type System struct {
+	store      storage.Store
+	log        *slog.Logger
+	actors     *pactor.ActorSystem
+	root       *pactor.RootContext
+	dispatcher *Dispatcher
+	asks       *asks
+	watches    *watches
+	onFailure  func(actorID string, err error)
+
+	refusals    atomic.Int64
+	deadLetters atomic.Int64
+	background  background
+
+	mu        sync.Mutex
+	closed    bool
+	roots     []rootActor
+	mailboxes map[string]*Mailbox
+	directory *pactor.PID
+}
+
+type rootActor struct {
+	pid     *pactor.PID
+	service bool
+}
+
+// Option configures a System.
+type Option func(*System)
+
+// WithLogger sets where the system reports failures, dead letters and takeovers.
+// The default discards.
+func WithLogger(log *slog.Logger) Option { return func(s *System) { s.log = log } }
+
+// WithOnFailure sets a function that is told when an actor was given up: it
+// failed more often than its supervision allows and was stopped. It must not block.
+func WithOnFailure(f func(actorID string, err error)) Option {
+	return func(s *System) { s.onFailure = f }
+}
+
+// NewSystem returns a running system. Close it; the store stays open.
+func NewSystem(store storage.Store, opts ...Option) *System {
+	s := &System{
+		store:      store,
+		log:        slog.New(slog.DiscardHandler),
+		dispatcher: NewDispatcher(),
+		onFailure:  func(string, error) {},
+		mailboxes:  map[string]*Mailbox{},
+	}
+	for _, o := range opts {
+		o(s)
+	}
+	s.background.init()
+	s.actors = pactor.NewActorSystem(func(c *pactor.Config) {
+		// Proto.Actor's own log would say everything twice, and its throttle
+		// keeps a goroutine alive for as long as its interval.
+		c.LoggerFactory = func(*pactor.ActorSystem) *slog.Logger { return slog.New(slog.DiscardHandler) }
+		c.DeadLetterThrottleInterval = 1
+	})
+	s.asks = newAsks(s.actors)
+	s.watches = newWatches(s.actors)
+	s.root = s.actors.Root.Copy().WithGuardian(s.Supervision())
+	s.actors.EventStream.Subscribe(s.deadLetter)
+	return s
+}
+
+// Store returns the store the system works on.
+func (s *System) Store() storage.Store { return s.store }
+
+// Logger returns the logger of the system.
+func (s *System) Logger() *slog.Logger { return s.log }
+
+// Actors returns the Proto.Actor system underneath.
+func (s *System) Actors() *pactor.ActorSystem { return s.actors }
+
+// Send posts a message to an actor. It never blocks. A message that cannot be
+// delivered is refused (see Refusable) or counted as a dead letter.
+func (s *System) Send(to *pactor.PID, message any) { s.root.Send(to, message) }
+
+// Go runs f in the background: the I/O of an actor, which must not happen in
+// Receive. The context ends when the system closes, and Close waits for f. Go
+// returns false, without running f, once the system has closed.
+func (s *System) Go(f func(context.Context)) bool { return s.background.run(f) }
+
+// DeadLetters returns how many messages reached no actor and had no way to say so.
+func (s *System) DeadLetters() int64 { return s.deadLetters.Load() }
+
+// Refusals returns how many messages were refused, and told so.
+func (s *System) Refusals() int64 { return s.refusals.Load() }
+
+// Mailboxes calls f for the mailbox of every actor.
+func (s *System) Mailboxes(f func(actorID string, m *Mailbox)) {
+	s.mu.Lock()
+	all := make(map[string]*Mailbox, len(s.mailboxes))
+	for id, m := range s.mailboxes {
+		all[id] = m
+	}
+	s.mu.Unlock()
+	for id, m := range all {
+		f(id, m)
+	}
+}
+
+// Close stops all actors and waits until they and their background work have
+// ended, or until ctx ends. Partitions finish what they have accepted.
+func (s *System) Close(ctx context.Context) error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	roots := s.roots
+	s.mu.Unlock()
+
+	// Users of the log stop before the log: what they still append while they
+	// stop is accepted.
+	err := s.stopRoots(ctx, roots, false)
+	if err == nil {
+		err = s.stopRoots(ctx, roots, true)
+	}
+	return errors.Join(err, s.end(ctx))
+}
+
+func (s *System) stopRoots(ctx context.Context, roots []rootActor, services bool) error {
+	var gone []<-chan struct{}
+	for _, r := range roots {
+		if r.service == services {
+			gone = append(gone, s.Watch(r.pid))
+			s.askToStop(r)
+		}
+	}
+	for _, done := range gone {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return fmt.Errorf("close the actor system: some actors have not stopped: %w", ctx.Err())
+		}
+	}
+	return nil
+}
+
+// askToStop lets a service finish what it has accepted. Others stop at once.
+func (s *System) askToStop(r rootActor) {
+	if r.service {
+		s.Send(r.pid, drain{})
+		return
+	}
+	s.root.Stop(r.pid)
+}
+
+func (s *System) end(ctx context.Context) error {
+	ended := s.background.close()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		return fmt.Errorf("close the actor system: background work has not ended: %w", ctx.Err())
+	}
+	s.actors.Shutdown()
+	select {
+	case <-s.dispatcher.Close():
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("close the actor system: some actors still run: %w", ctx.Err())
+	}
+}
+
+// drain asks an actor to finish what it has accepted, and then to stop itself.
+type drain struct{}
+
+// refused tells whoever waits for the message that it will not be handled.
+func (s *System) refused(message any, err error) {
+	s.refusals.Add(1)
+	_, inner, sender := pactor.UnwrapEnvelope(message)
+	if r, ok := inner.(Refusable); ok {
+		r.Refused(err)
+		return
+	}
+	if sender != nil {
+		s.Send(sender, err)
+		return
+	}
+	s.countDeadLetter(inner, nil, err)
+}
+
+// deadLetter sees every message whose addressee does not exist. Proto.Actor
+// itself answers those that came with a sender.
+func (s *System) deadLetter(event any) {
+	letter, ok := event.(*pactor.DeadLetterEvent)
+	if !ok {
+		return
+	}
+	switch message := letter.Message.(type) {
+	case Refusable:
+		s.refusals.Add(1)
+		message.Refused(ErrStopped)
+	case pactor.SystemMessage, pactor.AutoReceiveMessage, pactor.MailboxMessage, pactor.IgnoreDeadLetterLogging:
+	default:
+		if letter.Sender == nil {
+			s.countDeadLetter(message, letter.PID, ErrStopped)
+		}
+	}
+}
+
+func (s *System) countDeadLetter(message any, to *pactor.PID, err error) {
+	s.deadLetters.Add(1)
+	s.log.Debug("dead letter", "message", fmt.Sprintf("%T", message), "to", to, "reason", err)
+}
+
+func (s *System) mailboxOpened(id string, m *Mailbox) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mailboxes[id] = m
+}
+
+func (s *System) mailboxClosed(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.mailboxes, id)
+}
+
+type systemKey struct{}
+
+// WithSystem returns a context that carries the system to sources and sinks.
+func WithSystem(ctx context.Context, s *System) context.Context {
+	return context.WithValue(ctx, systemKey{}, s)
+}
+
+// SystemFrom returns the system that a context carries.
+func SystemFrom(ctx context.Context) (*System, bool) {
+	s, ok := ctx.Value(systemKey{}).(*System)
+	return s, ok
+}
