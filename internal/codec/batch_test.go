@@ -399,8 +399,8 @@ func TestAnyRecordsRoundTrip(t *testing.T) {
 			AppendTime: rapid.Int64().Draw(t, "append"), Compression: Compression(rapid.IntRange(0, 2).Draw(t, "compression"))}
 		var sections []Section
 		var want []Record
-		for range rapid.IntRange(0, 4).Draw(t, "sections") {
-			rs := rapid.SliceOfN(rapid.Custom(genRecord), 0, 20).Draw(t, "records")
+		for range rapid.IntRange(0, 3).Draw(t, "sections") {
+			rs := rapid.SliceOfN(rapid.Custom(genRecord), 0, 8).Draw(t, "records")
 			sections = append(sections, sectionOf(rapid.StringN(0, 5, 20).Draw(t, "producer"), rapid.Uint64().Draw(t, "first"), rs...))
 			want = append(want, rs...)
 		}

@@ -12,7 +12,8 @@ import (
 // first needed. A decoder holds at most one batch.
 var (
 	zstdEncoders = sync.Pool{New: func() any {
-		e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
+		e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false),
+			zstd.WithSingleSegment(true)) // so that every frame declares its size
 		if err != nil {
 			panic(err) // the options are constants
 		}

@@ -37,6 +37,10 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrClosed: the log or its store was closed.
 	ErrClosed = errors.New("the store is closed")
+	// ErrName: the string is not the name of a log, see CheckName.
+	ErrName = errors.New("not the name of a log")
+	// ErrOptions: the log exists with other options.
+	ErrOptions = errors.New("the log exists with other options")
 	// ErrCorrupt: the store holds something that it cannot have been given.
 	ErrCorrupt = errors.New("the stored data is corrupt")
 )
