@@ -96,6 +96,55 @@ func (b *Batch[T]) AppendFrom(c *Columns, i int, v T) {
 	}
 }
 
+// Slice returns the columns of records first to end-1. It shares memory with
+// c, and is to be read only.
+func (c *Columns) Slice(first, end int) Columns {
+	s := Columns{Origin: c.Origin}
+	if len(c.Times) > 0 {
+		s.Times = c.Times[first:end:end]
+	}
+	if len(c.Marks) > 0 {
+		s.Marks = c.Marks[first:end:end]
+	}
+	for _, t := range c.Traces {
+		if t.Index >= first && t.Index < end {
+			s.Traces = append(s.Traces, Trace{Index: t.Index - first, Context: t.Context})
+		}
+	}
+	return s
+}
+
+// Gather sets the columns to those of the records of from that rows names, in
+// that order. Rows ascend and may repeat.
+func (c *Columns) Gather(from *Columns, rows []int32) {
+	c.reset()
+	c.Origin = from.Origin
+	c.Times = gather(c.Times, from.Times, rows)
+	c.Marks = gather(c.Marks, from.Marks, rows)
+	if len(from.Traces) == 0 {
+		return
+	}
+	next := 0
+	for i, row := range rows {
+		for next < len(from.Traces) && from.Traces[next].Index < int(row) {
+			next++
+		}
+		if next < len(from.Traces) && from.Traces[next].Index == int(row) {
+			c.Traces = append(c.Traces, Trace{Index: i, Context: from.Traces[next].Context})
+		}
+	}
+}
+
+func gather(dst, src []int64, rows []int32) []int64 {
+	if len(src) == 0 {
+		return dst
+	}
+	for _, row := range rows {
+		dst = append(dst, src[row])
+	}
+	return dst
+}
+
 // Append adds a value with a time and a mark of its own.
 func (b *Batch[T]) Append(v T, time, mark int64) {
 	b.Values = append(b.Values, v)

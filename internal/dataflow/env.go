@@ -28,6 +28,14 @@ type Env struct {
 	Warn func(msg string, args ...any)
 }
 
+// OriginOf names where a batch came from; "" when that is not known.
+func (e *Env) OriginOf(c *Columns) string {
+	if c.Origin < len(e.Origins) {
+		return e.Origins[c.Origin]
+	}
+	return ""
+}
+
 // Metrics are the counters of one operator in one task. They are written by
 // the task and read by whoever observes it.
 type Metrics struct {

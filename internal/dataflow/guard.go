@@ -28,7 +28,8 @@ type Loop interface {
 type Guard struct {
 	env    *Env
 	policy Policy
-	tried  int // calls that failed on the record at hand
+	failed int // the record of the batch at hand that failed last, or -1
+	tried  int // calls that failed on it
 }
 
 // NewGuard returns the guard of an operator.
@@ -58,21 +59,16 @@ func (f *Failure) Unwrap() error {
 // try: a record's successors must not overtake it, and the task has nothing
 // else to do meanwhile. The wait ends early when the task is told to stop.
 func (g *Guard) Each(n int, l Loop) error {
+	g.failed = -1
 	for from := 0; from < n; {
 		next, failure := g.protect(l, from)
-		if failure == nil {
-			from, g.tried = next, 0
-		} else {
-			l.Undo()
-			skip, err := g.decide(l, failure)
-			if err != nil {
+		if failure != nil {
+			var err error
+			if next, err = g.handle(l, failure); err != nil {
 				return err
 			}
-			from = l.At()
-			if skip {
-				from, g.tried = from+1, 0
-			}
 		}
+		from = next
 		if err := l.Flush(); err != nil {
 			return err
 		}
@@ -89,19 +85,34 @@ func (g *Guard) protect(l Loop, from int) (next int, f *Failure) {
 	return l.Run(from), nil
 }
 
-// decide says whether to pass over the failed record; false means try again.
-func (g *Guard) decide(l Loop, f *Failure) (skip bool, err error) {
+// handle deals with a failure and returns the record to go on with: the failed
+// one, to try it again, or the next.
+func (g *Guard) handle(l Loop, f *Failure) (next int, err error) {
+	at := l.At()
+	if at != g.failed {
+		g.failed, g.tried = at, 0
+	}
 	g.tried++
 	f.Attempts = g.tried
+	l.Undo()
+	skip, err := g.decide(l, f)
+	if skip {
+		at++
+	}
+	return at, err
+}
+
+// decide says whether to pass over the failed record; false means try again.
+func (g *Guard) decide(l Loop, f *Failure) (skip bool, err error) {
 	g.env.Metrics.Failures.Add(1)
 	if g.tried < g.policy.Attempts {
-		return false, g.wait(g.tried)
+		return false, g.wait()
 	}
 	switch g.policy.Then {
 	case ToTopic:
-		d := l.Encode(l.At())
+		d := encode(l)
 		d.Topic, d.Node, d.Attempts = g.policy.Topic, g.env.Node, g.tried
-		d.Error, d.Stack = fmt.Sprint(f.Cause), f.Stack
+		d.Error, d.Stack = fmt.Sprint(f.Cause)+d.Error, f.Stack
 		g.env.Metrics.DeadLetters.Add(1)
 		return true, g.env.DeadLetter(d)
 	case SkipRecord:
@@ -112,9 +123,20 @@ func (g *Guard) decide(l Loop, f *Failure) (skip bool, err error) {
 	}
 }
 
+// encode renders the record at hand. Its type's own encoding is user code, too;
+// a letter without the record is better than none.
+func encode(l Loop) (d DeadLetter) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			d = DeadLetter{Time: NoTime, Error: fmt.Sprintf(" (and its encoding panicked: %v)", cause)}
+		}
+	}()
+	return l.Encode(l.At())
+}
+
 // wait is exponential backoff with full jitter over its upper half.
-func (g *Guard) wait(tried int) error {
-	d := min(g.policy.Backoff<<min(tried-1, 20), g.policy.BackoffMax)
+func (g *Guard) wait() error {
+	d := min(g.policy.Backoff<<min(g.tried-1, 20), g.policy.BackoffMax)
 	if d <= 0 {
 		return nil
 	}

@@ -391,9 +391,14 @@ func (s *keyLoop[K, T]) Run(from int) int {
 	return len(values)
 }
 
-func (s *keyLoop[K, T]) At() int                 { return s.at }
-func (s *keyLoop[K, T]) Undo()                   {} // nothing is gathered before the key is known
-func (s *keyLoop[K, T]) Encode(i int) DeadLetter { return s.link.encode(s.in, i) }
+func (s *keyLoop[K, T]) At() int { return s.at }
+func (s *keyLoop[K, T]) Undo()   {} // nothing is gathered before the key is known
+
+func (s *keyLoop[K, T]) Encode(i int) DeadLetter {
+	d := s.link.encode(s.in, i)
+	d.Origin = s.env.OriginOf(&s.in.Columns)
+	return d
+}
 
 // Flush sends what is full; Sender.Flush sends the rest.
 func (s *keyLoop[K, T]) Flush() error {

@@ -1,0 +1,127 @@
+package dataflow
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// A segment is a piece of the snapshot of one key group: changed entries, one
+// after the other, each as
+//
+//	uvarint  length of the key
+//	         the key
+//	uvarint  0: the entry was deleted; otherwise 1 + the length of the value
+//	         the value
+//
+// Segments know nothing of the types in them, so the store can merge them. Of
+// two entries with the same key the later one holds.
+
+// MaxSegmentEntry is the longest key or value that a segment may hold, in bytes.
+const MaxSegmentEntry = 64 << 20
+
+// ErrCorrupt: the bytes of a segment are not what AppendEntry wrote.
+var ErrCorrupt = errors.New("corrupt segment")
+
+// AppendEntry adds an entry to a segment.
+func AppendEntry(segment, key, value []byte) []byte {
+	segment = binary.AppendUvarint(segment, uint64(len(key)))
+	segment = append(segment, key...)
+	segment = binary.AppendUvarint(segment, uint64(len(value))+1)
+	return append(segment, value...)
+}
+
+// AppendDeletion adds to a segment that an entry was deleted.
+func AppendDeletion(segment, key []byte) []byte {
+	segment = binary.AppendUvarint(segment, uint64(len(key)))
+	segment = append(segment, key...)
+	return append(segment, 0)
+}
+
+// Entry is an entry of a segment. Its bytes are the segment's.
+type Entry struct {
+	Key, Value []byte
+	Deleted    bool
+}
+
+// ReadEntry reads the first entry of a segment and returns what follows it.
+// The error is an ErrCorrupt. It allocates nothing.
+func ReadEntry(segment []byte) (e Entry, rest []byte, err error) {
+	n, rest, err := readLength(segment, 0)
+	if err != nil {
+		return e, nil, fmt.Errorf("key: %w", err)
+	}
+	e.Key, rest = rest[:n:n], rest[n:]
+	n, rest, err = readLength(rest, 1)
+	if err != nil {
+		return e, nil, fmt.Errorf("value: %w", err)
+	}
+	if n < 0 {
+		e.Deleted = true
+		return e, rest, nil
+	}
+	e.Value = rest[:n:n]
+	return e, rest[n:], nil
+}
+
+// readLength reads a length that was stored with bias added to it, and checks
+// it against what is there.
+func readLength(b []byte, bias int) (n int, rest []byte, err error) {
+	u, w := binary.Uvarint(b)
+	if w <= 0 {
+		return 0, nil, fmt.Errorf("%w: %d bytes from its end, where a length should be", ErrCorrupt, len(b))
+	}
+	if u > MaxSegmentEntry+1 || int(u)-bias > len(b)-w {
+		return 0, nil, fmt.Errorf("%w: a length of %d with %d bytes left", ErrCorrupt, u, len(b)-w)
+	}
+	return int(u) - bias, b[w:], nil
+}
+
+// EachEntry calls f with every entry of a segment, until f fails.
+func EachEntry(segment []byte, f func(Entry) error) error {
+	for size := len(segment); len(segment) > 0; {
+		e, rest, err := ReadEntry(segment)
+		if err != nil {
+			return fmt.Errorf("at byte %d of %d: %w", size-len(segment), size, err)
+		}
+		if err := f(e); err != nil {
+			return err
+		}
+		segment = rest
+	}
+	return nil
+}
+
+// MergeSegments makes one segment of several of the same key group, oldest
+// first. Where fromStart says that nothing older exists, deletions have done
+// their work and are dropped.
+func MergeSegments(fromStart bool, oldestFirst ...[]byte) ([]byte, error) {
+	last, at, size := map[string]int{}, 0, 0
+	for i, s := range oldestFirst {
+		err := EachEntry(s, func(e Entry) error {
+			last[string(e.Key)] = at
+			at++
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("segment %d of %d: %w", i+1, len(oldestFirst), err)
+		}
+		size += len(s)
+	}
+	merged := make([]byte, 0, size)
+	at = 0
+	for _, s := range oldestFirst {
+		for len(s) > 0 {
+			e, rest, err := ReadEntry(s)
+			if err != nil {
+				return nil, err
+			}
+			if last[string(e.Key)] == at && !(e.Deleted && fromStart) {
+				merged = append(merged, s[:len(s)-len(rest)]...)
+			}
+			s = rest
+			at++
+		}
+	}
+	return merged, nil
+}

@@ -1,0 +1,40 @@
+package topology
+
+import "github.com/troupestream/troupe/internal/dataflow"
+
+// Filter keeps the records that keep says yes to.
+func Filter[T any](s Stream[T], name string, keep func(T) bool, opts ...FilterOption) Stream[T] {
+	o := add(s.b, "filter", name, dataflow.Operator, gather(opts, FilterOption.filter), s.ref)
+	o.require(keep != nil, "its function is nil")
+	policy := o.node.Policy
+	o.node.NewInstance = func(env *dataflow.Env) (dataflow.Instance, error) {
+		return &filter[T]{looper: newLooper[T](env, policy), keep: keep}, nil
+	}
+	return output[T](o, "")
+}
+
+type filter[T any] struct {
+	looper[T]
+	keep func(T) bool
+	out  outlet[T]
+}
+
+func (f *filter[T]) Input(int) any                       { return f }
+func (f *filter[T]) Connect(_ int, reader any) error     { return f.out.port.Connect(reader) }
+func (f *filter[T]) Watermark(time int64, i bool) error  { return f.out.port.Watermark(time, i) }
+func (f *filter[T]) Receive(in *dataflow.Batch[T]) error { return f.each(in, f) }
+
+// Run implements dataflow.Loop.
+func (f *filter[T]) Run(from int) int {
+	in, keep := f.in.Values, f.keep
+	for i := from; i < len(in); i++ {
+		f.at = i
+		if keep(in[i]) {
+			f.out.add(in[i], i)
+		}
+	}
+	return len(in)
+}
+
+func (f *filter[T]) Undo()        {} // a record is added once keep has returned
+func (f *filter[T]) Flush() error { return f.out.flush(&f.in.Columns, f.env.Metrics) }

@@ -1,0 +1,25 @@
+package topology
+
+import (
+	"github.com/troupestream/troupe/internal/codec"
+	"github.com/troupestream/troupe/internal/dataflow"
+)
+
+// KeyBy gives every record a key and brings all records of a key to the same
+// task; state and windows need that. Parallelism sets the number of tasks that
+// the keys are divided among. A key is a string, a number, a boolean, or an
+// array or struct of those.
+func KeyBy[K comparable, T any](s Stream[T], name string, key func(T) K, opts ...KeyByOption) Keyed[K, T] {
+	o := add(s.b, "key-by", name, dataflow.Exchange, gather(opts, KeyByOption.keyBy), s.ref)
+	o.require(key != nil, "its function is nil")
+	hash, err := codec.Hasher[K]()
+	o.check(err)
+	_, err = codec.KeyCodec[K]()
+	o.check(err)
+	encode := encoder[T]()
+	link := dataflow.NewKeyedLink(key, hash, o.node.Policy, func(b *Batch[T], i int) dataflow.DeadLetter {
+		return letter(&b.Columns, i, encode(b.Values[i]))
+	})
+	o.node.Outputs = []dataflow.Output{{Type: typeName[K]() + " → " + typeName[T](), Link: link}}
+	return Keyed[K, T]{ref{o.b, o.node.ID, 0}}
+}

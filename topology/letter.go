@@ -1,0 +1,45 @@
+package topology
+
+import (
+	"fmt"
+
+	"github.com/troupestream/troupe/internal/codec"
+	"github.com/troupestream/troupe/internal/dataflow"
+)
+
+// encoder returns how records of a type are rendered for dead letters: strings
+// and bytes as they are, what can be stored as it is stored, and the rest, of
+// which no exact form exists, as fmt prints it.
+func encoder[T any]() func(T) []byte {
+	switch f := any(new(func(T) []byte)).(type) {
+	case *func(string) []byte:
+		*f = func(v string) []byte { return []byte(v) }
+		return any(*f).(func(T) []byte)
+	case *func([]byte) []byte:
+		*f = func(v []byte) []byte { return append([]byte{}, v...) }
+		return any(*f).(func(T) []byte)
+	}
+	c := codec.For[T]()
+	return func(v T) []byte {
+		b, err := c.Append(nil, v)
+		if err != nil {
+			b = fmt.Appendf(nil, "%+v", v)
+		}
+		return b
+	}
+}
+
+// letter describes record i of a batch for a dead letter. Where it came from
+// and who failed on it is added by those who know.
+func letter(c *dataflow.Columns, i int, value []byte) dataflow.DeadLetter {
+	d := dataflow.DeadLetter{Value: value, Time: NoTime}
+	if len(c.Times) > 0 {
+		d.Time = c.Times[i]
+	}
+	for _, t := range c.Traces {
+		if t.Index == i {
+			d.Trace = &t.Context
+		}
+	}
+	return d
+}

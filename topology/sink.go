@@ -1,0 +1,73 @@
+package topology
+
+import (
+	"context"
+
+	"github.com/troupestream/troupe/internal/dataflow"
+)
+
+// What a sink says of itself, and is told.
+type (
+	// Guarantee is what a sink promises about the records of a job that fails
+	// and resumes.
+	Guarantee = dataflow.Guarantee
+	// SinkInfo describes a sink.
+	SinkInfo = dataflow.SinkInfo
+	// SinkOpen says which writer of a sink to open, and what to continue from.
+	SinkOpen = dataflow.SinkOpen
+)
+
+// The guarantees.
+const (
+	AtMostOnce      = dataflow.AtMostOnce      // what is lost is lost
+	AtLeastOnce     = dataflow.AtLeastOnce     // nothing is lost; some records may come twice
+	EffectivelyOnce = dataflow.EffectivelyOnce // with exactly-once state, every record shows exactly once
+)
+
+// Sink is where records go out.
+type Sink[T any] interface {
+	Info() SinkInfo
+	Open(ctx context.Context, o SinkOpen) (SinkWriter[T], error)
+}
+
+// SinkWriter writes for one task of a sink. One goroutine uses it.
+type SinkWriter[T any] interface {
+	// Write takes a batch and keeps nothing of it. A *RecordError names the
+	// record that could not be written: those in front of it were, those behind
+	// it were not. Any other error fails the job.
+	Write(ctx context.Context, b *Batch[T]) error
+	// Prepare makes everything written so far durable, or ready for Commit,
+	// and returns what a later Open needs to continue from here.
+	Prepare(ctx context.Context, checkpoint uint64) ([]byte, error)
+	// Commit is called once the checkpoint is complete, which includes the
+	// bytes that Prepare returned. It may never come, if the job dies first:
+	// Open is then given those bytes and must commit what they promise.
+	Commit(ctx context.Context, checkpoint uint64) error
+	Close() error
+}
+
+// sinkDriver is a Sink with its type erased.
+type sinkDriver[T any] struct{ sink Sink[T] }
+
+func (d sinkDriver[T]) Info() SinkInfo { return d.sink.Info() }
+
+func (d sinkDriver[T]) Open(ctx context.Context, o SinkOpen) (dataflow.SinkWriter, error) {
+	w, err := d.sink.Open(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return sinkWriter[T]{w, encoder[T]()}, nil
+}
+
+type sinkWriter[T any] struct {
+	SinkWriter[T]
+	encode func(T) []byte
+}
+
+// Write implements dataflow.SinkWriter.
+func (w sinkWriter[T]) Write(ctx context.Context, batch any) error {
+	return w.SinkWriter.Write(ctx, batch.(*Batch[T]))
+}
+
+// Encode implements dataflow.SinkWriter.
+func (w sinkWriter[T]) Encode(batch any, i int) []byte { return w.encode(batch.(*Batch[T]).Values[i]) }
