@@ -1,0 +1,113 @@
+package checkpoint
+
+import (
+	"fmt"
+	"time"
+)
+
+// Config are the times of a coordinator.
+type Config struct {
+	Interval time.Duration // between the beginnings of two checkpoints; 0: none but those asked for
+	Timeout  time.Duration // after which a checkpoint is given up
+}
+
+// Coordinator follows checkpoints: one at a time, from the trigger until every
+// task has contributed its part.
+type Coordinator struct {
+	config  Config
+	tasks   int
+	number  uint64
+	pending *Pending
+	due     time.Time
+	wanted  []Request
+}
+
+// Request asks for a checkpoint outside of the interval.
+type Request struct {
+	Savepoint string // name to keep it under; "": keep it like any other
+	Stop      bool   // sources stop reading behind it
+	Finished  bool   // the input has ended
+}
+
+// Pending is a checkpoint under way.
+type Pending struct {
+	Number  uint64
+	Request Request
+	Started time.Time
+	Parts   map[string]Part // by task
+}
+
+// NewCoordinator returns a coordinator of so many tasks. last is the newest
+// checkpoint's number so far.
+func NewCoordinator(c Config, tasks int, last uint64, now time.Time) *Coordinator {
+	return &Coordinator{config: c, tasks: tasks, number: last, due: now.Add(c.Interval)}
+}
+
+// Request notes that a checkpoint is wanted as soon as none is under way.
+func (c *Coordinator) Request(r Request) { c.wanted = append(c.wanted, r) }
+
+// Trigger begins a checkpoint if it is time to and none is under way.
+func (c *Coordinator) Trigger(now time.Time) *Pending {
+	if c.pending != nil {
+		return nil
+	}
+	var r Request
+	switch {
+	case len(c.wanted) > 0:
+		r, c.wanted = c.wanted[0], c.wanted[1:]
+	case c.config.Interval <= 0 || now.Before(c.due):
+		return nil
+	}
+	c.number++
+	c.due = now.Add(c.config.Interval)
+	c.pending = &Pending{Number: c.number, Request: r, Started: now, Parts: map[string]Part{}}
+	return c.pending
+}
+
+// Ack takes a task's part. It returns the checkpoint when that was the last
+// part missing; it is then no longer under way. Parts of a checkpoint that was
+// given up are ignored.
+func (c *Coordinator) Ack(number uint64, task string, p Part) *Pending {
+	if c.pending == nil || c.pending.Number != number {
+		return nil
+	}
+	c.pending.Parts[task] = p
+	if len(c.pending.Parts) < c.tasks {
+		return nil
+	}
+	done := c.pending
+	c.pending = nil
+	return done
+}
+
+// Expire gives up a checkpoint that takes longer than the timeout. A request
+// that it was to fulfil is put back, so that it is tried again.
+func (c *Coordinator) Expire(now time.Time) (given *Pending, err error) {
+	p := c.pending
+	if p == nil || c.config.Timeout <= 0 || now.Sub(p.Started) < c.config.Timeout {
+		return nil, nil
+	}
+	c.pending = nil
+	if p.Request != (Request{}) {
+		c.wanted = append([]Request{p.Request}, c.wanted...)
+	}
+	return p, fmt.Errorf("checkpoint %d was given up after %v: %d of %d tasks had contributed", p.Number, c.config.Timeout, len(p.Parts), c.tasks)
+}
+
+// Wake returns when Trigger or Expire should be called next; the zero time when
+// there is nothing to wait for.
+func (c *Coordinator) Wake() time.Time {
+	if p := c.pending; p != nil {
+		if c.config.Timeout <= 0 {
+			return time.Time{}
+		}
+		return p.Started.Add(c.config.Timeout)
+	}
+	if c.config.Interval <= 0 {
+		return time.Time{}
+	}
+	return c.due
+}
+
+// Pending returns the checkpoint under way, or nil.
+func (c *Coordinator) Pending() *Pending { return c.pending }

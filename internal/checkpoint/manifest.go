@@ -1,0 +1,208 @@
+package checkpoint
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+// Format is the version of manifests that this code writes. It reads this and
+// every earlier one.
+const Format = 1
+
+// Manifest describes a complete checkpoint: where the sources were, where the
+// pieces of keyed state lie, and what the sinks need to go on.
+type Manifest struct {
+	Format      int    `json:"format"`
+	Job         string `json:"job"`
+	Checkpoint  uint64 `json:"checkpoint"`
+	Incarnation uint64 `json:"incarnation"` // of the job: its fencing epoch
+	TimeMs      int64  `json:"time_ms"`
+	KeyGroups   int    `json:"key_groups"`
+	ExactlyOnce bool   `json:"exactly_once"`
+	// Finished: the input had ended and all results were out.
+	Finished bool `json:"finished,omitempty"`
+	// Savepoint is the name the user gave; such a checkpoint is kept until it
+	// is deleted by name.
+	Savepoint string `json:"savepoint,omitempty"`
+	// Graph is the drawing of the topology, for comparing it with a later one.
+	Graph json.RawMessage `json:"graph"`
+	// Positions, by operator and origin (split or channel).
+	Positions map[string]map[string][]byte `json:"positions,omitempty"`
+	// Sinks, by operator and task.
+	Sinks map[string][][]byte `json:"sinks,omitempty"`
+	// Segments, by operator and key group: what makes up the group's state,
+	// oldest first.
+	Segments map[string][][]Ref `json:"segments,omitempty"`
+	Stats    Stats              `json:"stats"`
+	// Retained are the earlier checkpoints that are still kept, oldest first.
+	Retained []Retained `json:"retained,omitempty"`
+}
+
+// Stats are figures about a checkpoint.
+type Stats struct {
+	DurationMs int64 `json:"duration_ms"`
+	Bytes      int64 `json:"bytes"`       // written for this checkpoint
+	StateBytes int64 `json:"state_bytes"` // all that its state refers to
+	RecordsIn  int64 `json:"records_in"`  // by sources, since the job began
+}
+
+// Retained names an earlier checkpoint.
+type Retained struct {
+	Checkpoint uint64 `json:"checkpoint"`
+	Seq        uint64 `json:"seq"` // of its manifest in the log
+	Chunk      uint64 `json:"chunk"`
+	Savepoint  string `json:"savepoint,omitempty"`
+}
+
+// Ref says where a segment lies: in which entry of the job's chunk log, and
+// where in it.
+type Ref struct {
+	Seq    uint64
+	Offset int
+	Length int
+}
+
+// MarshalJSON writes a Ref as [seq, offset, length]: a manifest has thousands.
+func (r Ref) MarshalJSON() ([]byte, error) {
+	return fmt.Appendf(nil, "[%d,%d,%d]", r.Seq, r.Offset, r.Length), nil
+}
+
+// UnmarshalJSON reads a Ref.
+func (r *Ref) UnmarshalJSON(b []byte) error {
+	var v [3]uint64
+	if err := json.Unmarshal(b, &v); err != nil {
+		return err
+	}
+	*r = Ref{Seq: v[0], Offset: int(v[1]), Length: int(v[2])}
+	return nil
+}
+
+// Segment is a piece of one operator's key group, once stored.
+type Segment struct {
+	Node  string
+	Group int
+	Ref   Ref
+}
+
+// Part is what one task contributes to a checkpoint.
+type Part struct {
+	Positions map[string]map[string][]byte // by operator and origin
+	Segments  []Segment                    // all since the last complete checkpoint, in order
+	Sinks     map[string][]byte            // by operator
+	Task      int
+	Bytes     int64
+	RecordsIn int64
+}
+
+// Next returns the manifest that follows from prev (nil: the first) and the
+// parts of all tasks. Everything but the segments is replaced; segments add up.
+func Next(prev *Manifest, head Manifest, parts []Part) *Manifest {
+	m := head
+	m.Format = Format
+	m.Positions = map[string]map[string][]byte{}
+	m.Sinks = map[string][][]byte{}
+	m.Segments = map[string][][]Ref{}
+	if prev != nil {
+		for node, groups := range prev.Segments {
+			m.Segments[node] = slices.Clone(groups)
+		}
+		m.Stats.RecordsIn = prev.Stats.RecordsIn
+	}
+	for _, p := range parts {
+		m.add(&p)
+	}
+	m.Stats.StateBytes = m.stateBytes()
+	return &m
+}
+
+func (m *Manifest) add(p *Part) {
+	for node, origins := range p.Positions {
+		if m.Positions[node] == nil {
+			m.Positions[node] = map[string][]byte{}
+		}
+		for origin, position := range origins {
+			m.Positions[node][origin] = position
+		}
+	}
+	for node, state := range p.Sinks {
+		for len(m.Sinks[node]) <= p.Task {
+			m.Sinks[node] = append(m.Sinks[node], nil)
+		}
+		m.Sinks[node][p.Task] = state
+	}
+	for _, s := range p.Segments {
+		groups := m.Segments[s.Node]
+		if groups == nil {
+			groups = make([][]Ref, m.KeyGroups)
+			m.Segments[s.Node] = groups
+		}
+		groups[s.Group] = append(slices.Clip(groups[s.Group]), s.Ref)
+	}
+	m.Stats.Bytes += p.Bytes
+	m.Stats.RecordsIn += p.RecordsIn
+}
+
+func (m *Manifest) stateBytes() (n int64) {
+	for _, groups := range m.Segments {
+		for _, refs := range groups {
+			for _, r := range refs {
+				n += int64(r.Length)
+			}
+		}
+	}
+	return n
+}
+
+// OldestChunk is the lowest entry of the chunk log that the checkpoint needs;
+// false when it needs none.
+func (m *Manifest) OldestChunk() (seq uint64, ok bool) {
+	for _, groups := range m.Segments {
+		for _, refs := range groups {
+			for _, r := range refs {
+				if !ok || r.Seq < seq {
+					seq, ok = r.Seq, true
+				}
+			}
+		}
+	}
+	return seq, ok
+}
+
+// Replacement says that the oldest segments of a group, so many of them, were
+// merged into one.
+type Replacement struct {
+	Node  string
+	Group int
+	Count int
+	Ref   Ref
+}
+
+// Replace applies replacements. They stay right when segments were added since
+// they were made, because segments are only ever added at the end.
+func (m *Manifest) Replace(rs []Replacement) {
+	for _, r := range rs {
+		groups := m.Segments[r.Node]
+		rest := groups[r.Group][r.Count:]
+		groups[r.Group] = append([]Ref{r.Ref}, rest...)
+	}
+	m.Stats.StateBytes = m.stateBytes()
+}
+
+// Check refuses a manifest that this code cannot restore.
+func (m *Manifest) Check(job string) error {
+	switch {
+	case m.Format > Format:
+		return fmt.Errorf("checkpoint %d has format %d, and this version of Troupe reads formats up to %d: run the version that wrote it, or a newer one", m.Checkpoint, m.Format, Format)
+	case m.Job != job:
+		return fmt.Errorf("checkpoint %d belongs to job %q", m.Checkpoint, m.Job)
+	case m.KeyGroups <= 0:
+		return fmt.Errorf("checkpoint %d has %d key groups", m.Checkpoint, m.KeyGroups)
+	}
+	for node, groups := range m.Segments {
+		if len(groups) != m.KeyGroups {
+			return fmt.Errorf("checkpoint %d: operator %q has %d key groups, the job %d", m.Checkpoint, node, len(groups), m.KeyGroups)
+		}
+	}
+	return nil
+}

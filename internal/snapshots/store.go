@@ -1,0 +1,243 @@
+// Package snapshots keeps the checkpoints of a job in two logs: chunks, which
+// hold segments of state, and manifests, each of which makes one checkpoint
+// complete. Both logs have one writer, the job's coordinator, and are fenced
+// like every log: an older incarnation of the job cannot add to them.
+package snapshots
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"sync"
+
+	"github.com/troupestream/troupe/internal/checkpoint"
+	"github.com/troupestream/troupe/internal/storage"
+)
+
+// ChunkBytes is how large a chunk is made before it is written: 512 KiB.
+const ChunkBytes = 512 << 10
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Store is the checkpoints of one job.
+type Store struct {
+	job       string
+	manifests writer
+	chunks    writer
+	cache     *chunkCache
+}
+
+// writer is a log with the sequence it expects to be the last.
+type writer struct {
+	mu   sync.Mutex // one append at a time: fencing rests on it
+	log  storage.Log
+	last uint64
+}
+
+func (w *writer) append(ctx context.Context, kind storage.Kind, data []byte) (uint64, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	seq, err := w.log.Append(ctx, kind, data, w.last)
+	if err != nil {
+		return 0, err
+	}
+	w.last = seq
+	return seq, nil
+}
+
+// Open opens the checkpoints of a job and takes them over: whoever had them
+// open before can add nothing any more.
+func Open(ctx context.Context, s storage.Store, job string) (*Store, error) {
+	st := &Store{job: job}
+	for name, w := range map[string]*writer{"manifests": &st.manifests, "chunks": &st.chunks} {
+		log, err := s.OpenLog(ctx, "job_"+job+"_"+name, storage.LogOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("open the %s of job %q: %w", name, job, err)
+		}
+		w.log = log
+		if err := w.takeOver(ctx); err != nil {
+			return nil, fmt.Errorf("take over the %s of job %q: %w", name, job, err)
+		}
+	}
+	st.cache = newChunkCache(st.chunks.log)
+	return st, nil
+}
+
+// takeOver appends the marker that fences the predecessor.
+func (w *writer) takeOver(ctx context.Context) error {
+	b, err := w.log.Bounds(ctx)
+	if err != nil {
+		return err
+	}
+	w.last = b.Last
+	_, err = w.append(ctx, storage.Epoch, nil)
+	return err
+}
+
+// Incarnation is the job's fencing epoch: higher at every Open.
+func (s *Store) Incarnation() uint64 {
+	s.manifests.mu.Lock()
+	defer s.manifests.mu.Unlock()
+	return s.manifests.last
+}
+
+// WriteChunk stores a chunk and returns its sequence. It is safe for
+// concurrent use.
+func (s *Store) WriteChunk(ctx context.Context, segments []byte) (uint64, error) {
+	seq, err := s.chunks.append(ctx, storage.Data, seal(segments))
+	if err != nil {
+		return 0, fmt.Errorf("write %d bytes of state of job %q: %w", len(segments), s.job, err)
+	}
+	return seq, nil
+}
+
+// WriteManifest makes a checkpoint complete.
+func (s *Store) WriteManifest(ctx context.Context, m *checkpoint.Manifest) (uint64, error) {
+	b, err := json.Marshal(m)
+	if err != nil {
+		return 0, fmt.Errorf("encode the manifest of checkpoint %d: %w", m.Checkpoint, err)
+	}
+	seq, err := s.manifests.append(ctx, storage.State, seal(b))
+	if err != nil {
+		return 0, fmt.Errorf("write the manifest of checkpoint %d of job %q: %w", m.Checkpoint, s.job, err)
+	}
+	return seq, nil
+}
+
+// Found is a checkpoint, and where its manifest lies.
+type Found struct {
+	*checkpoint.Manifest
+	Seq uint64
+}
+
+// List returns all checkpoints that can be read, newest first, and says of each
+// that cannot why not.
+func (s *Store) List(ctx context.Context) (found []Found, unreadable []error, err error) {
+	b, err := s.manifests.log.Bounds(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("list the checkpoints of job %q: %w", s.job, err)
+	}
+	for from := b.First; from <= b.Last; {
+		entries, err := s.manifests.log.Read(ctx, from, ChunkBytes)
+		if err != nil {
+			return nil, nil, fmt.Errorf("list the checkpoints of job %q: %w", s.job, err)
+		}
+		if len(entries) == 0 {
+			break
+		}
+		for _, e := range entries {
+			from = e.Seq + 1
+			if e.Kind != storage.State {
+				continue
+			}
+			m, err := decodeManifest(e.Data, s.job)
+			if err != nil {
+				unreadable = append(unreadable, fmt.Errorf("manifest %d of job %q: %w", e.Seq, s.job, err))
+				continue
+			}
+			found = append([]Found{{m, e.Seq}}, found...)
+		}
+	}
+	return s.retained(found), unreadable, nil
+}
+
+// retained drops those that the newest no longer counts among its own: their
+// state may be gone.
+func (s *Store) retained(found []Found) []Found {
+	if len(found) == 0 {
+		return found
+	}
+	kept := found[:1]
+	for _, f := range found[1:] {
+		for _, r := range found[0].Retained {
+			if r.Seq == f.Seq {
+				kept = append(kept, f)
+			}
+		}
+	}
+	return kept
+}
+
+// Verify reads all that a checkpoint refers to.
+func (s *Store) Verify(ctx context.Context, m *checkpoint.Manifest) error {
+	for node, groups := range m.Segments {
+		for g := range groups {
+			if err := s.Segments(ctx, m, node, g, func([]byte) error { return nil }); err != nil {
+				return fmt.Errorf("checkpoint %d: operator %q, key group %d: %w", m.Checkpoint, node, g, err)
+			}
+		}
+	}
+	return nil
+}
+
+// Segments calls f with each segment of an operator's key group, oldest first.
+// It is safe for concurrent use.
+func (s *Store) Segments(ctx context.Context, m *checkpoint.Manifest, node string, group int, f func([]byte) error) error {
+	groups := m.Segments[node]
+	if groups == nil {
+		return nil
+	}
+	for _, r := range groups[group] {
+		chunk, err := s.cache.get(ctx, r.Seq)
+		if err != nil {
+			return err
+		}
+		if r.Offset < 0 || r.Length < 0 || r.Offset+r.Length > len(chunk) {
+			return fmt.Errorf("chunk %d has %d bytes, the manifest expects %d at %d: %w", r.Seq, len(chunk), r.Length, r.Offset, storage.ErrCorrupt)
+		}
+		if err := f(chunk[r.Offset : r.Offset+r.Length]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ReleaseCache frees the memory that reading has taken.
+func (s *Store) ReleaseCache() { s.cache.clear() }
+
+// Trim drops what no retained checkpoint needs: chunks below chunk, manifests
+// below manifest.
+func (s *Store) Trim(ctx context.Context, chunk, manifest uint64) error {
+	return errors.Join(s.chunks.log.Trim(ctx, chunk), s.manifests.log.Trim(ctx, manifest))
+}
+
+// ChunkBytesKept is how much the chunk log takes.
+func (s *Store) ChunkBytesKept(ctx context.Context) (bytes, next uint64, err error) {
+	b, err := s.chunks.log.Bounds(ctx)
+	return b.Bytes, b.Last + 1, err
+}
+
+// Close closes the logs.
+func (s *Store) Close() error { return errors.Join(s.manifests.log.Close(), s.chunks.log.Close()) }
+
+func decodeManifest(data []byte, job string) (*checkpoint.Manifest, error) {
+	b, err := unseal(data)
+	if err != nil {
+		return nil, err
+	}
+	m := new(checkpoint.Manifest)
+	if err := json.Unmarshal(b, m); err != nil {
+		return nil, fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
+	}
+	return m, m.Check(job)
+}
+
+// seal puts a checksum in front of data.
+func seal(data []byte) []byte {
+	b := make([]byte, 4, 4+len(data))
+	binary.BigEndian.PutUint32(b, crc32.Checksum(data, castagnoli))
+	return append(b, data...)
+}
+
+func unseal(b []byte) ([]byte, error) {
+	if len(b) < 4 {
+		return nil, fmt.Errorf("%d bytes are too few: %w", len(b), storage.ErrCorrupt)
+	}
+	if crc32.Checksum(b[4:], castagnoli) != binary.BigEndian.Uint32(b) {
+		return nil, fmt.Errorf("the checksum of %d bytes does not match: %w", len(b), storage.ErrCorrupt)
+	}
+	return b[4:], nil
+}
