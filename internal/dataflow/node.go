@@ -63,6 +63,12 @@ type Instance interface {
 // reports that nothing is left. An entry that a record is about to change
 // before Encode has reached it is encoded first. No lock and no copy of the
 // state is needed, since all of it happens on the task's own goroutine.
+//
+// Segments hold changes only, and a change is handed out once: so a segment
+// that was handed out is part of every later checkpoint, whether or not the one
+// that it was made for was completed. Where a snapshot was not encoded to its
+// end, the next Freeze takes over what is missing of it, as it then is. Whoever
+// drops a segment must restore the task from the last complete checkpoint.
 type Stateful interface {
 	Freeze()
 	// Encode hands out frozen changes, as segments of one key group each, until
@@ -87,7 +93,9 @@ type Positioned interface {
 	RestorePositions(map[string][]byte) error
 }
 
-// Ticker is an Instance that acts on processing time.
+// Ticker is an Instance that acts on processing time. It is not called while its
+// task waits for credit: what it gives has to fit behind what waits, and time in
+// which no record could have come is not time in which none came.
 type Ticker interface {
 	// Tick acts on whatever is due at now, in Unix milliseconds.
 	Tick(now int64) error

@@ -1,0 +1,173 @@
+package dataflow
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/troupestream/troupe/internal/keygroup"
+)
+
+// segmentBytes is about the length of the segments that a table hands out.
+const segmentBytes = 256 << 10
+
+// ErrStateLimit: a limit on keyed state is exceeded; the message names it.
+var ErrStateLimit = errors.New("over a limit of keyed state")
+
+// Freeze implements Stateful, in time proportional to the number of groups.
+// Where the snapshot before was not encoded to its end, what is missing of it
+// becomes part of this one.
+func (t *Table[K, V]) Freeze() {
+	for g := range t.parts {
+		p := &t.parts[g]
+		if rest := p.frozen[p.next:]; len(rest) == 0 {
+			p.frozen, p.dirty = p.dirty, p.frozen[:0]
+		} else {
+			p.frozen = append(append([]uint32(nil), rest...), p.dirty...)
+			p.dirty = p.dirty[:0]
+		}
+		p.next = 0
+	}
+	t.epoch++
+	t.encoding = 0
+}
+
+// Encode implements Stateful. The segments belong to whoever emit gives them to.
+func (t *Table[K, V]) Encode(budget int, emit func(group int, segment []byte)) (more bool, err error) {
+	for t.encoding < len(t.parts) && budget > 0 && t.err == nil {
+		p := &t.parts[t.encoding]
+		t.encodePart(p, min(budget, segmentBytes))
+		if n := len(p.segment); n > 0 {
+			emit(t.first+t.encoding, p.segment)
+			p.segment = nil
+			budget -= n
+		}
+		if p.next == len(p.frozen) {
+			t.encoding++
+		}
+	}
+	return t.encoding < len(t.parts), t.err
+}
+
+// encodePart encodes frozen entries of a part until its segment has size bytes.
+func (t *Table[K, V]) encodePart(p *part[K, V], size int) {
+	if rest := len(p.frozen) - p.next; rest > 0 && p.segment == nil {
+		p.segment = make([]byte, 0, min(size+size/8, rest*64+64))
+	}
+	for p.next < len(p.frozen) && len(p.segment) < size && t.err == nil {
+		at := p.frozen[p.next]
+		p.next++
+		e := &p.entries[at]
+		if since := e.since(); since == 0 || since == t.epoch {
+			continue // encoded already, when it was touched
+		}
+		t.encode(p, e)
+		if e.epoch&gone != 0 {
+			e.epoch = 0
+			p.vacate(at)
+		}
+	}
+}
+
+// encode adds a frozen entry to its part's segment. What it leaves of epoch is
+// the flag that the entry is gone.
+func (t *Table[K, V]) encode(p *part[K, V], e *entry[K, V]) {
+	e.epoch &= gone
+	if e.state == vacant {
+		return
+	}
+	s, err := t.appendKey(p.segment, e.key)
+	if err == nil && e.epoch&gone != 0 {
+		s = append(s, 0)
+	} else if err == nil {
+		s, err = t.appendValue(s, &e.value)
+		e.state = recorded
+	}
+	if err != nil {
+		t.fail(e.key, err)
+		return
+	}
+	p.segment = s
+}
+
+func (t *Table[K, V]) appendKey(s []byte, key K) ([]byte, error) {
+	return appendSized(s, MaxSegmentEntry, 0, func(s []byte) ([]byte, error) { return t.form.AppendKey(s, key) })
+}
+
+func (t *Table[K, V]) appendValue(s []byte, v *V) ([]byte, error) {
+	limit := t.form.MaxBytes
+	if limit <= 0 || limit > MaxSegmentEntry {
+		limit = MaxSegmentEntry
+	}
+	return appendSized(s, limit, 1, func(s []byte) ([]byte, error) { return t.form.AppendValue(s, v) })
+}
+
+// appendSized appends what f appends behind its length, to which bias is added.
+// Most lengths take one byte, so room for one is left; others move the bytes.
+func appendSized(s []byte, limit int, bias uint64, f func([]byte) ([]byte, error)) ([]byte, error) {
+	start := len(s)
+	s, err := f(append(s, 0))
+	if err != nil {
+		return s, err
+	}
+	n := len(s) - start - 1
+	if n > limit {
+		return s, fmt.Errorf("%w: it takes %d bytes, the limit is %d", ErrStateLimit, n, limit)
+	}
+	if u := uint64(n) + bias; u < 0x80 {
+		s[start] = byte(u)
+		return s, nil
+	}
+	return widen(s, start, n, uint64(n)+bias), nil
+}
+
+func widen(s []byte, start, n int, u uint64) []byte {
+	var head [binary.MaxVarintLen64]byte
+	w := binary.PutUvarint(head[:], u)
+	s = append(s, head[:w-1]...)
+	copy(s[start+w:], s[start+1:start+1+n])
+	copy(s[start:], head[:w])
+	return s
+}
+
+// Restore implements Stateful.
+func (t *Table[K, V]) Restore(group int, segment []byte) error {
+	p := &t.parts[group-t.first]
+	return EachEntry(segment, func(e Entry) error {
+		key, err := t.form.DecodeKey(e.Key)
+		if err != nil {
+			return fmt.Errorf("key: %w", err)
+		}
+		hash := t.form.Hash(key)
+		if g := keygroup.Of(hash, t.groups); g != group {
+			return fmt.Errorf("%w: key %v belongs to key group %d, not %d", ErrCorrupt, key, g, group)
+		}
+		return t.restore(p, uint32(hash), key, e)
+	})
+}
+
+// restore takes one entry of a segment.
+func (t *Table[K, V]) restore(p *part[K, V], tag uint32, key K, e Entry) error {
+	at, ok := p.find(tag, key)
+	if e.Deleted {
+		if ok {
+			t.keys--
+			p.vacate(at)
+		}
+		return nil
+	}
+	if !ok {
+		at = t.insert(p, tag, key)
+		p.dirty = p.dirty[:len(p.dirty)-1]
+	}
+	n := &p.entries[at]
+	n.epoch, n.state = 0, recorded
+	clearValue(&n.value)
+	if err := t.form.DecodeValue(e.Value, &n.value); err != nil {
+		return fmt.Errorf("state of key %v: %w", key, err)
+	}
+	return nil
+}
+
+// Restored implements Stateful.
+func (t *Table[K, V]) Restored() error { return nil }
