@@ -184,3 +184,11 @@ func (b *KeyedBatch[K, T]) Reset() {
 	clear(b.Keys)
 	b.Keys, b.Hashes = b.Keys[:0], b.Hashes[:0]
 }
+
+// appendTail adds the records of another batch from index from on.
+func (b *Batch[T]) appendTail(o *Batch[T], from int) {
+	b.Origin = o.Origin
+	for i := from; i < len(o.Values); i++ {
+		b.AppendFrom(&o.Columns, i, o.Values[i])
+	}
+}

@@ -26,6 +26,22 @@ type Env struct {
 	DeadLetter func(DeadLetter) error
 	// Warn reports what an operator should know about and cannot mend.
 	Warn func(msg string, args ...any)
+	// Sleep waits; nil: as long as it takes, or until Context ends.
+	Sleep func(time.Duration) error
+}
+
+func (e *Env) sleep(d time.Duration) error {
+	if e.Sleep != nil {
+		return e.Sleep(d)
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-e.Context.Done():
+		return e.Context.Err()
+	}
 }
 
 // OriginOf names where a batch came from; "" when that is not known.

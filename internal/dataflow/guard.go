@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
-	"time"
 )
 
 // Loop is one operator's work on one batch, with user code in it.
@@ -140,12 +139,5 @@ func (g *Guard) wait() error {
 	if d <= 0 {
 		return nil
 	}
-	t := time.NewTimer(d/2 + rand.N(d/2+1))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-g.env.Context.Done():
-		return g.env.Context.Err()
-	}
+	return g.env.sleep(d/2 + rand.N(d/2+1))
 }

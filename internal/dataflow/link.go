@@ -25,6 +25,8 @@ type Link interface {
 	Release(batch any)
 	// Columns returns the columns of a batch.
 	Columns(batch any) *Columns
+	// Tail returns a new batch with the records of another from index from on.
+	Tail(batch any, from int) any
 }
 
 // Edge carries parcels from one task to the tasks of the next chain. Send never
@@ -66,6 +68,8 @@ type Head interface {
 	Deliver(channel int, p *Parcel) error
 	// Watermark is the combined watermark of the channels.
 	Watermark() (time int64, idle bool)
+	// number sets the origin of the first channel; the others follow.
+	number(first int)
 }
 
 // outbox is what sender variants share: where to send, and the watermark that
@@ -148,6 +152,13 @@ func (l *StreamLink[T]) Release(batch any) {
 
 // Columns implements Link.
 func (l *StreamLink[T]) Columns(batch any) *Columns { return &batch.(*Batch[T]).Columns }
+
+// Tail implements Link.
+func (l *StreamLink[T]) Tail(batch any, from int) any {
+	b, tail := batch.(*Batch[T]), l.Get()
+	tail.appendTail(b, from)
+	return tail
+}
 
 // NewHead implements Link.
 func (l *StreamLink[T]) NewHead(channels int) Head {
@@ -242,12 +253,15 @@ func appendColumn(dst, src []int64, have, n int) []int64 {
 // gate is what heads share: the watermarks of their channels.
 type gate struct {
 	channels int
+	first    int // origin of channel 0
 	tracker  *watermark.Tracker
 }
 
 func newGate(channels int) gate {
 	return gate{channels: channels, tracker: watermark.NewTracker(channels)}
 }
+
+func (g *gate) number(first int) { g.first = first }
 
 // clamp lowers the marks of a batch to what the other channels allow: a mark
 // speaks for its own channel alone.
@@ -273,7 +287,7 @@ func (h *streamHead[T]) Watermark() (int64, bool) { return h.gate.Watermark() }
 func (h *streamHead[T]) Deliver(channel int, p *Parcel) error {
 	if p.Batch != nil {
 		b := p.Batch.(*Batch[T])
-		b.Origin = channel
+		b.Origin = h.first + channel
 		h.clamp(channel, b.Marks)
 		if err := h.Port.Receive(b); err != nil {
 			return err
@@ -314,6 +328,15 @@ func (l *KeyedLink[K, T]) Release(batch any) {
 
 // Columns implements Link.
 func (l *KeyedLink[K, T]) Columns(batch any) *Columns { return &batch.(*KeyedBatch[K, T]).Columns }
+
+// Tail implements Link.
+func (l *KeyedLink[K, T]) Tail(batch any, from int) any {
+	b, tail := batch.(*KeyedBatch[K, T]), l.pool.Get().(*KeyedBatch[K, T])
+	tail.appendTail(&b.Batch, from)
+	tail.Keys = append(tail.Keys, b.Keys[from:]...)
+	tail.Hashes = append(tail.Hashes, b.Hashes[from:]...)
+	return tail
+}
 
 // NewHead implements Link.
 func (l *KeyedLink[K, T]) NewHead(channels int) Head {
@@ -434,7 +457,7 @@ func (h *keyedHead[K, T]) Connect(r any) error {
 func (h *keyedHead[K, T]) Deliver(channel int, p *Parcel) error {
 	if p.Batch != nil {
 		b := p.Batch.(*KeyedBatch[K, T])
-		b.Origin = channel
+		b.Origin = h.first + channel
 		h.clamp(channel, b.Marks)
 		for _, r := range h.readers {
 			if err := r.ReceiveKeyed(b); err != nil {

@@ -24,8 +24,12 @@ type TaskOptions struct {
 	Metrics func(node string) *Metrics
 	// Edge returns the way out for a wire that leaves the chain.
 	Edge func(*Wire) Edge
-	// Origins are the ids of the channels of the first input, or of the splits.
+	// Origins are the ids of the splits of a source's task. Those of other
+	// tasks follow from the plan.
 	Origins []string
+	// Sleep waits, for instance before user code is tried again; nil: until
+	// the time has passed or Context ends.
+	Sleep func(time.Duration) error
 	// SinkStates are the states of inline sinks, by node, as of SinkOpen.States.
 	SinkStates map[string][][]byte
 }
@@ -36,6 +40,7 @@ type Task struct {
 	Chain     *Chain
 	Index     int
 	heads     []Head // by position in Chain.In; the source's own in front, if any
+	origins   []int  // first origin of each head
 	senders   []Sender
 	instances []namedInstance
 	sinks     []inlineSink
@@ -56,12 +61,7 @@ type inlineSink struct {
 // NewTask builds and connects the instances of one task of a chain.
 func NewTask(p *Plan, c *Chain, index int, o TaskOptions) (*Task, error) {
 	t := &Task{Chain: c, Index: index, options: o}
-	if c.Source != nil {
-		t.heads = append(t.heads, c.Source.Outputs[0].Link.NewHead(max(1, len(o.Origins))))
-	}
-	for _, w := range c.In {
-		t.heads = append(t.heads, w.Link.NewHead(w.From.Parallelism))
-	}
+	t.addHeads()
 	inputs := map[*Node]func(int) any{}
 	for _, n := range c.Nodes {
 		if err := t.add(n, inputs); err != nil {
@@ -71,19 +71,47 @@ func NewTask(p *Plan, c *Chain, index int, o TaskOptions) (*Task, error) {
 	return t, t.connect(p, inputs)
 }
 
-func (t *Task) env(n *Node) *Env {
+// addHeads makes the receiving ends. Channels of different heads are different
+// origins: their event times need not have anything to do with each other.
+func (t *Task) addHeads() {
+	first := 0
+	add := func(link Link, channels int) {
+		h := link.NewHead(channels)
+		h.number(first)
+		t.heads, t.origins = append(t.heads, h), append(t.origins, first)
+		first += channels
+	}
+	if c := t.Chain; c.Source != nil {
+		add(c.Source.Outputs[0].Link, max(1, len(t.options.Origins)))
+		return
+	}
+	t.options.Origins = nil
+	for _, w := range t.Chain.In {
+		add(w.Link, w.From.Parallelism)
+		for i := range w.From.Parallelism {
+			t.options.Origins = append(t.options.Origins, fmt.Sprintf("%s/%d/%d", w.Node.Name, w.Port, i))
+		}
+	}
+}
+
+// Origin returns the origin, as of Columns.Origin and EndOrigin, of a head's
+// channel.
+func (t *Task) Origin(head, channel int) int { return t.origins[head] + channel }
+
+// Env returns what an instance of a node knows of this task.
+func (t *Task) Env(n *Node) *Env {
 	o := &t.options
 	return &Env{Context: o.Context, Job: o.Job, Node: n.Name, Task: t.Index, Tasks: t.Chain.Parallelism,
 		KeyGroups: o.KeyGroups, Groups: keygroup.RangeOf(t.Index, o.KeyGroups, t.Chain.Parallelism),
 		BatchSize: o.BatchSize, Origins: o.Origins, Now: o.Now, Metrics: o.Metrics(n.Name),
-		DeadLetter: o.DeadLetter, Warn: o.Warn}
+		DeadLetter: o.DeadLetter, Warn: o.Warn, Sleep: o.Sleep}
 }
 
 // add makes the instance of a node and notes how to reach its inputs.
 func (t *Task) add(n *Node, inputs map[*Node]func(int) any) error {
 	switch n.Role {
 	case Operator:
-		i, err := n.NewInstance(t.env(n))
+		i, err := n.NewInstance(t.Env(n))
 		if err != nil {
 			return fmt.Errorf("operator %q: %w", n.Name, err)
 		}
@@ -107,11 +135,11 @@ func (t *Task) addInlineSink(n *Node, inputs map[*Node]func(int) any) error {
 	}
 	t.sinks = append(t.sinks, inlineSink{n, w})
 	in := n.Inputs[0]
-	env, link := t.env(n), t.linkOf(in)
+	env, link := t.Env(n), t.linkOf(in)
 	inputs[n] = func(int) any {
 		return link.Tap(func(batch any, k int) error {
 			env.Metrics.In.Add(int64(k))
-			return w.Write(env.Context, batch)
+			return WriteBatch(env, n.Policy, link, w, batch)
 		})
 	}
 	return nil
@@ -152,7 +180,7 @@ func (t *Task) connect(p *Plan, inputs map[*Node]func(int) any) error {
 		if w.Key != nil {
 			n = w.Key
 		}
-		s := w.Link.NewSender(t.env(n), t.options.Edge(w))
+		s := w.Link.NewSender(t.Env(n), t.options.Edge(w))
 		t.senders = append(t.senders, s)
 		if err := t.output(w.Node, w.Port, s); err != nil {
 			return err
@@ -238,6 +266,19 @@ func (t *Task) End() {
 		s.End()
 	}
 }
+
+// Ticks says whether any operator acts on processing time.
+func (t *Task) Ticks() bool {
+	for _, i := range t.instances {
+		if _, ok := i.Instance.(Ticker); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// HasSinks says whether the task has inline sinks.
+func (t *Task) HasSinks() bool { return len(t.sinks) > 0 }
 
 // Tick lets operators act on processing time, and returns when to tick next.
 func (t *Task) Tick(now int64) (next int64, ok bool, err error) {
