@@ -1,0 +1,69 @@
+package sources
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+
+	"github.com/troupestream/troupe/topology"
+)
+
+// NDJSON reads files with one JSON value per line, by encoding/json. The path
+// may be a pattern, as in "logs/*.ndjson": then every file that matches is a
+// split. Blank lines are left out. A line that is not JSON, or does not fit T,
+// is an error of that record which names file, line and column.
+func NDJSON[T any](path string, opts ...NDJSONOption) topology.Source[T] {
+	s := &fileSource[T]{kind: "ndjson", pattern: path, options: defaultFileOptions(), newParser: newJSONParser[T]}
+	for _, opt := range opts {
+		opt.ndjson(&s.options)
+	}
+	return s
+}
+
+func newJSONParser[T any](o *fileOptions) (parser[T], error) {
+	decode := func(data []byte, v *T) error { return json.Unmarshal(data, v) }
+	if o.disallowUnknown {
+		decode = decodeStrictly[T]
+	}
+	return parser[T]{parse: func(data []byte) (v T, ok bool, err error) {
+		if blank(data) {
+			return v, false, nil
+		}
+		if err := decode(data, &v); err != nil {
+			return v, false, jsonFlaw(data, err)
+		}
+		return v, true, nil
+	}}, nil
+}
+
+func blank(data []byte) bool {
+	return len(data) == 0 || data[0] <= ' ' && len(bytes.TrimSpace(data)) == 0
+}
+
+func decodeStrictly[T any](data []byte, v *T) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("more follows the JSON value")
+	}
+	return nil
+}
+
+// jsonFlaw finds out at which byte of the line JSON went wrong.
+func jsonFlaw(data []byte, err error) error {
+	var syntax *json.SyntaxError
+	var mismatch *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		return &flaw{column: int(max(syntax.Offset, 1)), err: err}
+	case errors.As(err, &mismatch):
+		return &flaw{column: int(max(mismatch.Offset, 1)), err: err}
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return &flaw{column: max(len(data), 1), err: errors.New("the JSON value does not end")}
+	}
+	return err
+}
