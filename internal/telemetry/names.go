@@ -1,0 +1,149 @@
+package telemetry
+
+import (
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Scope is the instrumentation scope of all spans and metrics.
+const Scope = "github.com/troupestream/troupe"
+
+// System is the value of messaging.system.
+const System = "troupe"
+
+// Attributes of spans, as OpenTelemetry's messaging conventions name them.
+const (
+	attrSystem        = attribute.Key("messaging.system")
+	attrOperationName = attribute.Key("messaging.operation.name")
+	attrOperationType = attribute.Key("messaging.operation.type")
+	attrDestination   = attribute.Key("messaging.destination.name")
+	attrPartition     = attribute.Key("messaging.destination.partition.id")
+	attrClientID      = attribute.Key("messaging.client.id")
+	attrMessageCount  = attribute.Key("messaging.batch.message_count")
+	attrErrorType     = attribute.Key("error.type")
+)
+
+// Attributes of spans that the conventions have no name for.
+const (
+	attrSpanJob      = attribute.Key("messaging.troupe.job")
+	attrSpanTask     = attribute.Key("messaging.troupe.task")
+	attrSampledCount = attribute.Key("messaging.troupe.batch.sampled_count")
+	attrLinksDropped = attribute.Key("messaging.troupe.batch.links_dropped")
+)
+
+// Labels of metrics. Each has few values: names that were given by hand,
+// numbers of partitions, or words of a fixed list.
+const (
+	labelJob       = attribute.Key("job")
+	labelOperator  = attribute.Key("operator")
+	labelKind      = attribute.Key("kind")
+	labelEdge      = attribute.Key("edge")
+	labelTopic     = attribute.Key("topic")
+	labelPartition = attribute.Key("partition")
+	labelReason    = attribute.Key("reason")
+)
+
+// Operation is what is done with records, in the words of the conventions. It
+// is both messaging.operation.name and messaging.operation.type.
+type Operation uint8
+
+// The operations.
+const (
+	Create  Operation = iota // a record comes into being at a source
+	Send                     // a batch is appended to a topic, or written by a sink
+	Receive                  // a batch is read from a topic
+	Process                  // a chain of operators handles a batch
+	Settle                   // what was received is done with: a checkpoint is complete
+)
+
+var operations = [...]struct {
+	name string
+	kind trace.SpanKind
+}{
+	Create: {"create", trace.SpanKindProducer},
+	// PRODUCER would say that the send span is the creation context; it never is.
+	Send:    {"send", trace.SpanKindClient},
+	Receive: {"receive", trace.SpanKindClient},
+	Process: {"process", trace.SpanKindConsumer},
+	Settle:  {"settle", trace.SpanKindClient},
+}
+
+// String returns the operation's name.
+func (o Operation) String() string { return operations[o].name }
+
+// Kind of a metric's instrument.
+type instrumentKind string
+
+const (
+	counter   instrumentKind = "counter"
+	gauge     instrumentKind = "gauge"
+	histogram instrumentKind = "histogram"
+)
+
+// metricName is one metric: its name, unit (UCUM), meaning and labels.
+type metricName struct {
+	name        string
+	kind        instrumentKind
+	unit        string
+	description string
+	labels      []attribute.Key
+}
+
+var (
+	perOperator  = []attribute.Key{labelJob, labelOperator}
+	perJob       = []attribute.Key{labelJob}
+	perMailbox   = []attribute.Key{labelJob, labelKind}
+	perEdge      = []attribute.Key{labelJob, labelEdge}
+	perTopic     = []attribute.Key{labelTopic}
+	perPartition = []attribute.Key{labelTopic, labelPartition}
+)
+
+// The metrics. Prometheus turns "troupe.operator.records.in" with the unit
+// {record} into troupe_operator_records_in_total. Rates are not metrics: they
+// are derived from the counters by whoever reads them, over an interval of
+// their choice.
+var (
+	recordsIn      = metricName{"troupe.operator.records.in", counter, "{record}", "Records an operator has taken.", perOperator}
+	recordsOut     = metricName{"troupe.operator.records.out", counter, "{record}", "Records an operator has handed on.", perOperator}
+	operatorKeys   = metricName{"troupe.operator.keys", gauge, "{key}", "Keys for which an operator keeps state.", perOperator}
+	watermarkTime  = metricName{"troupe.operator.watermark", gauge, "s", "Lowest watermark of an operator's tasks, as Unix time.", perOperator}
+	watermarkLag   = metricName{"troupe.operator.watermark.lag", gauge, "s", "How far an operator's watermark is behind the clock.", perOperator}
+	lateRecords    = metricName{"troupe.late_records", counter, "{record}", "Records that came behind the watermark.", perOperator}
+	futureRecords  = metricName{"troupe.future_records", counter, "{record}", "Records too far ahead to move the watermark.", perOperator}
+	skippedRecords = metricName{"troupe.skipped_records", counter, "{record}", "Records passed over on the user's orders.", perOperator}
+	deadLetters    = metricName{"troupe.dead_letters", counter, "{record}", "Records sent to a dead-letter topic.", perOperator}
+	failures       = metricName{"troupe.failures", counter, "{failure}", "Calls of user code that panicked.", perOperator}
+	expiredState   = metricName{"troupe.expired_state", counter, "{entry}", "State entries that outlived their time-to-live.", perOperator}
+	sourceLag      = metricName{"troupe.source.lag", gauge, "{record}", "Records known to wait in front of a source.", perOperator}
+	mailboxDepth   = metricName{"troupe.mailbox.depth", gauge, "{message}", "Messages in the fullest mailbox of a kind of actor.", perMailbox}
+	mailboxBytes   = metricName{"troupe.mailbox.size", gauge, "By", "Bytes in all mailboxes of a kind of actor.", perMailbox}
+	mailboxRefused = metricName{"troupe.mailbox.refusals", counter, "{message}", "Messages refused by a full mailbox.", perMailbox}
+	edgeCredit     = metricName{"troupe.edge.credit", gauge, "{record}", "Records that may still be sent along an edge.", perEdge}
+	edgeInFlight   = metricName{"troupe.edge.in_flight", gauge, "{record}", "Records sent along an edge and not yet handled.", perEdge}
+	checkpointTime = metricName{"troupe.checkpoint.duration", histogram, "s", "Time from asking for a checkpoint to its being complete.", perJob}
+	alignmentTime  = metricName{"troupe.checkpoint.alignment.duration", histogram, "s", "Time a task waited for a barrier on all its inputs.", perJob}
+	checkpointSize = metricName{"troupe.checkpoint.size", gauge, "By", "Bytes that the newest complete checkpoint added.", perJob}
+	checkpointAge  = metricName{"troupe.checkpoint.age", gauge, "s", "Time since the newest complete checkpoint.", perJob}
+	checkpointFail = metricName{"troupe.checkpoint.failures", counter, "{checkpoint}", "Checkpoints that were given up.", []attribute.Key{labelJob, labelReason}}
+	jobRestarts    = metricName{"troupe.job.restarts", counter, "{restart}", "Restarts of a job after a failure.", perJob}
+	logAppends     = metricName{"troupe.log.appends", counter, "{append}", "Appends to a topic's logs; each holds a batch.", perTopic}
+	logBytes       = metricName{"troupe.log.written", counter, "By", "Bytes appended to a topic's logs.", perTopic}
+	appendTime     = metricName{"troupe.log.append.duration", histogram, "s", "Time of an append, until it is as durable as the topic promises.", perTopic}
+	partitionEnd   = metricName{"troupe.partition.end_offset", gauge, "{record}", "Offset that the next record of a partition will have.", perPartition}
+	droppedSeries  = metricName{"troupe.telemetry.dropped_series", gauge, "{series}", "Series left out because a metric had more than the limit.", nil}
+)
+
+// metrics is the list of all metrics; a test compares it with a golden file.
+var metrics = []*metricName{
+	&recordsIn, &recordsOut, &operatorKeys, &watermarkTime, &watermarkLag, &lateRecords, &futureRecords,
+	&skippedRecords, &deadLetters, &failures, &expiredState, &sourceLag, &mailboxDepth, &mailboxBytes,
+	&mailboxRefused, &edgeCredit, &edgeInFlight, &checkpointTime, &alignmentTime, &checkpointSize,
+	&checkpointAge, &checkpointFail, &jobRestarts, &logAppends, &logBytes, &appendTime, &partitionEnd,
+	&droppedSeries,
+}
+
+// spanAttributes is the list of all attributes of spans, for the same test.
+var spanAttributes = []attribute.Key{
+	attrSystem, attrOperationName, attrOperationType, attrDestination, attrPartition, attrClientID,
+	attrMessageCount, attrErrorType, attrSpanJob, attrSpanTask, attrSampledCount, attrLinksDropped,
+}

@@ -1,0 +1,64 @@
+package telemetry
+
+import (
+	"math"
+	"time"
+)
+
+// Snapshot is what the engine knows of itself at one moment. Lists have an
+// entry per task, actor or partition; the instruments combine them by label.
+type Snapshot struct {
+	Now        time.Time
+	Operators  []OperatorStats
+	Mailboxes  []MailboxStats
+	Edges      []EdgeStats
+	Jobs       []JobStats
+	Topics     []TopicStats
+	Partitions []PartitionStats
+}
+
+// OperatorStats are the figures of one operator in one task.
+type OperatorStats struct {
+	Job, Operator                                         string
+	In, Out                                               int64
+	Late, Future, Failures, DeadLetters, Skipped, Expired int64
+	Keys                                                  int64
+	Watermark                                             int64 // Unix milliseconds; the ends of the range: none
+	Lag                                                   int64 // records waiting in front of a source; -1: unknown, or no source
+}
+
+// MailboxStats are the figures of one actor's mailbox.
+type MailboxStats struct {
+	Job, Kind             string // kind of actor: "source", "stage", "partition", …
+	Depth, Bytes, Refused int64
+}
+
+// EdgeStats are the figures of one channel of an edge between two chains.
+type EdgeStats struct {
+	Job, Edge        string // edge: "parse-by-net", the names at its ends
+	Credit, InFlight int64  // records
+}
+
+// JobStats are the figures of one job.
+type JobStats struct {
+	Job             string
+	Restarts        int64
+	CheckpointBytes int64
+	Checkpoint      time.Time // when the newest complete one began; zero: none yet
+}
+
+// TopicStats are the figures of one partition's log, summed by topic.
+type TopicStats struct {
+	Topic          string
+	Appends, Bytes int64
+}
+
+// PartitionStats are the figures of one partition.
+type PartitionStats struct {
+	Topic     string
+	Partition int
+	EndOffset int64
+}
+
+// hasWatermark says whether a watermark is a time rather than an end of time.
+func hasWatermark(w int64) bool { return w != math.MinInt64 && w != math.MaxInt64 }
