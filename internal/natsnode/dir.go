@@ -1,0 +1,120 @@
+package natsnode
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Format is the version of the directory's layout that this release writes. It
+// opens this and all earlier ones.
+const Format = 1
+
+// ErrFormat: the directory was written by a newer release.
+var ErrFormat = errors.New("the data directory has a newer format")
+
+// ErrLocked: another process uses the directory.
+var ErrLocked = errors.New("the data directory is in use")
+
+const markerName = "troupe.json"
+
+type marker struct {
+	Format int `json:"format"`
+}
+
+// prepareDir creates, locks and checks the directory.
+func prepareDir(dir string) (lock *dirLock, err error) {
+	if err := createDir(dir); err != nil {
+		return nil, err
+	}
+	if lock, err = lockDir(dir); err != nil {
+		return nil, err
+	}
+	if err := checkFormat(dir); err != nil {
+		return nil, errors.Join(err, lock.release())
+	}
+	return lock, nil
+}
+
+// createDir makes one directory, for its owner only: records are nobody
+// else's. A missing parent is more likely a typing error than a wish.
+func createDir(dir string) error {
+	err := os.Mkdir(dir, 0o700)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, fs.ErrExist):
+		info, err := os.Stat(dir)
+		if err == nil && !info.IsDir() {
+			err = errors.New("it is a file: name a directory")
+		}
+		if err != nil {
+			return fmt.Errorf("open data directory %s: %w", dir, err)
+		}
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("create data directory %s: its parent %s does not exist, create it first: %w", dir, filepath.Dir(dir), fs.ErrNotExist)
+	}
+	return fmt.Errorf("create data directory %s: %w", dir, err)
+}
+
+func checkFormat(dir string) error {
+	path := filepath.Join(dir, markerName)
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return writeMarker(path)
+	}
+	if err != nil {
+		return fmt.Errorf("read the format of data directory %s: %w", dir, err)
+	}
+	var m marker
+	if err := json.Unmarshal(b, &m); err != nil || m.Format < 1 {
+		return fmt.Errorf("%s does not say the format of the directory (it should be {\"format\":%d}): restore it from a backup", path, Format)
+	}
+	if m.Format > Format {
+		return fmt.Errorf("%w: %s has format %d, this release knows up to %d; use a newer release", ErrFormat, dir, m.Format, Format)
+	}
+	return nil
+}
+
+// writeMarker replaces the file in one step, so that a crash leaves either
+// none or a whole one.
+func writeMarker(path string) error {
+	b, err := json.Marshal(marker{Format})
+	if err != nil {
+		return err
+	}
+	tmp := path + ".tmp"
+	if err := writeSynced(tmp, append(b, '\n')); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func writeSynced(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

@@ -1,0 +1,264 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// jetLog is a handle of a log in a stream of the same name. The kind of an
+// entry is the last token of its subject.
+type jetLog struct {
+	s          *jetStore
+	p          *port
+	name       string
+	durability Durability
+	closed     atomic.Bool
+
+	mu       sync.Mutex // one append at a time: fencing rests on it
+	appender *appender
+}
+
+func newJetLog(s *jetStore, p *port, name string, d Durability) *jetLog {
+	return &jetLog{s: s, p: p, name: name, durability: d}
+}
+
+// Name implements Log.
+func (l *jetLog) Name() string { return l.name }
+
+func (l *jetLog) failed(what string, err error) error {
+	return fmt.Errorf("%s log %s: %w", what, l.name, err)
+}
+
+// Append implements Log.
+func (l *jetLog) Append(ctx context.Context, kind Kind, data []byte, expect uint64) (uint64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	seq, err := l.append(ctx, kind, data, expect)
+	if errors.Is(err, errNobody) {
+		err = l.whyNobody(ctx)
+	}
+	if err != nil {
+		return 0, l.failed("append to", err)
+	}
+	return seq, nil
+}
+
+func (l *jetLog) append(ctx context.Context, kind Kind, data []byte, expect uint64) (uint64, error) {
+	if err := l.admit(ctx, kind, data); err != nil {
+		return 0, err
+	}
+	link, err := l.p.link()
+	if err != nil {
+		return 0, err
+	}
+	if l.appender == nil || l.appender.l != link {
+		if l.appender, err = newAppender(link); err != nil {
+			l.appender = nil
+			return 0, err // nothing was sent
+		}
+	}
+	seq, err := l.appender.append(ctx, l.subject(kind), data, expect, l.s.opts.Timeout)
+	if err == nil && seq != expect+1 {
+		err = fmt.Errorf("%w: entry %d was stored as %d", ErrCorrupt, expect+1, seq)
+	}
+	return seq, err
+}
+
+// admit refuses what must not be sent. The disk is looked at first because the
+// server does not answer an append that finds it full, and then takes no more.
+func (l *jetLog) admit(ctx context.Context, kind Kind, data []byte) error {
+	switch {
+	case l.closed.Load():
+		return ErrClosed
+	case !kind.Valid():
+		return fmt.Errorf("there is no kind %q", byte(kind))
+	case len(data) > MaxEntryBytes:
+		return fmt.Errorf("%w: it has %d bytes, %d are allowed", ErrTooLarge, len(data), MaxEntryBytes)
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case l.durability == Memory:
+		return nil
+	}
+	return l.p.roomFor(len(data))
+}
+
+// The subjects of the three kinds would otherwise be built for each append.
+func (l *jetLog) subject(kind Kind) string { return l.name + "." + string(rune(kind)) }
+
+// whyNobody tells a log that was deleted from a server that has stopped.
+func (l *jetLog) whyNobody(ctx context.Context) error {
+	_, err := l.p.info(ctx, l.name)
+	if err == nil {
+		return fmt.Errorf("%w: the store was starting", ErrUnknown)
+	}
+	return err
+}
+
+// Bounds implements Log.
+func (l *jetLog) Bounds(ctx context.Context) (Bounds, error) {
+	ctx, cancel := l.s.bounded(ctx)
+	defer cancel()
+	b, err := l.bounds(ctx)
+	if err != nil {
+		return Bounds{}, l.failed("read bounds of", err)
+	}
+	return b, nil
+}
+
+func (l *jetLog) bounds(ctx context.Context) (Bounds, error) {
+	if l.closed.Load() {
+		return Bounds{}, ErrClosed
+	}
+	info, err := l.p.info(ctx, l.name)
+	if err != nil {
+		return Bounds{}, err
+	}
+	b := Bounds{First: info.State.FirstSeq, Last: info.State.LastSeq, Bytes: info.State.Bytes}
+	if info.State.Msgs == 0 {
+		b.First = b.Last + 1
+	}
+	return b, nil
+}
+
+// Read implements Log.
+func (l *jetLog) Read(ctx context.Context, from uint64, maxBytes int) ([]Entry, error) {
+	ctx, cancel := l.s.bounded(ctx)
+	defer cancel()
+	var out []Entry
+	err := l.withReader(ctx, func(r *reader, link *link) (err error) {
+		out, err = l.read(ctx, r, link, max(from, 1), maxBytes)
+		return err
+	})
+	if err != nil {
+		return nil, l.failed("read", err)
+	}
+	return out, nil
+}
+
+func (l *jetLog) withReader(ctx context.Context, f func(*reader, *link) error) error {
+	if l.closed.Load() {
+		return ErrClosed
+	}
+	link, err := l.p.link()
+	if err != nil {
+		return err
+	}
+	r, err := link.borrow(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { link.readers <- r }()
+	if err = f(r, link); errors.Is(err, errNobody) {
+		err = l.whyNobody(ctx)
+	}
+	return err
+}
+
+// read asks for chunks until maxBytes are full or there is nothing more.
+func (l *jetLog) read(ctx context.Context, r *reader, link *link, from uint64, maxBytes int) (out []Entry, err error) {
+	size, counted, doubted := 0, 0, false
+	for {
+		var none bool
+		if out, none, err = r.chunk(ctx, link, l.name, from, max(maxBytes-size, 1), out); err != nil {
+			return nil, err
+		}
+		for ; counted < len(out); counted++ {
+			if size += len(out[counted].Data); size > maxBytes && counted > 0 {
+				return out[:counted], nil
+			}
+		}
+		switch {
+		case len(out) > 0 && (none || size >= maxBytes):
+			return out, nil
+		case len(out) > 0:
+			from = out[len(out)-1].Seq + 1
+		case none:
+			if from, err = l.reallyTheEnd(ctx, from, doubted); from == 0 || err != nil {
+				return nil, err
+			}
+			doubted = true
+		}
+	}
+}
+
+// reallyTheEnd holds a "not found" against the bounds, because the server says
+// the same when it cannot load an entry. It returns 0 at the end of the log,
+// and otherwise where to try again: the entry may have been appended, or the
+// ones before it trimmed, since the server looked. When there was doubt before,
+// an entry that is kept now was kept all the time.
+func (l *jetLog) reallyTheEnd(ctx context.Context, from uint64, doubted bool) (uint64, error) {
+	b, err := l.bounds(ctx)
+	switch {
+	case err != nil || from > b.Last || b.First > b.Last:
+		return 0, err
+	case doubted && from >= b.First:
+		return 0, fmt.Errorf("%w: entry %d is kept (%d to %d are), but cannot be loaded", ErrCorrupt, from, b.First, b.Last)
+	}
+	return max(from, b.First), nil
+}
+
+// Last implements Log.
+func (l *jetLog) Last(ctx context.Context, kind Kind) (Entry, error) {
+	ctx, cancel := l.s.bounded(ctx)
+	defer cancel()
+	var e *Entry
+	err := l.withReader(ctx, func(r *reader, link *link) (err error) {
+		e, err = r.last(ctx, link, l.name, kind)
+		return err
+	})
+	if err == nil && e == nil {
+		err = l.reallyNone(ctx, kind)
+	}
+	if err != nil {
+		return Entry{}, l.failed("read last entry of", err)
+	}
+	return *e, nil
+}
+
+// reallyNone is reallyTheEnd for Last: to take a state that cannot be loaded
+// for one that was never written would mean to start from nothing.
+func (l *jetLog) reallyNone(ctx context.Context, kind Kind) error {
+	subject := l.subject(kind)
+	info, err := l.p.info(ctx, l.name, jetstream.WithSubjectFilter(subject))
+	if err != nil {
+		return err
+	}
+	if n := info.State.Subjects[subject]; n > 0 {
+		return fmt.Errorf("%w: %d entries of kind %q are kept, but the last cannot be loaded", ErrCorrupt, n, byte(kind))
+	}
+	return fmt.Errorf("kind %q: %w", byte(kind), ErrNotFound)
+}
+
+// Trim implements Log.
+func (l *jetLog) Trim(ctx context.Context, before uint64) error {
+	ctx, cancel := l.s.bounded(ctx)
+	defer cancel()
+	b, err := l.bounds(ctx)
+	// Purging beyond the end would move the end: sequences would be skipped.
+	if before = min(before, b.Last+1); err == nil && before > b.First {
+		err = l.p.purge(ctx, l.name, before)
+	}
+	if err != nil {
+		return l.failed("trim", err)
+	}
+	return nil
+}
+
+// Close implements Log.
+func (l *jetLog) Close() error {
+	if l.closed.Swap(true) {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.appender != nil {
+		l.appender.close()
+		l.appender = nil
+	}
+	return nil
+}

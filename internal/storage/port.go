@@ -1,0 +1,240 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/troupestream/troupe/internal/natsnode"
+)
+
+// port is the way to one server. It hands out the link that is alive, and when
+// the link or the server behind it is not, it mends them first.
+type port struct {
+	srv  *natsnode.Server
+	opts *Options
+
+	mu     sync.Mutex
+	closed bool
+	now    *link
+}
+
+// link is a pair of connections to one instance of a server: large answers to
+// reads must not delay the short ones to appends.
+type link struct {
+	js      jetstream.JetStream
+	appends *nats.Conn
+	reads   *nats.Conn
+	readers chan *reader  // idle; its capacity bounds the reads under way
+	dead    chan struct{} // closed when a connection was lost
+	broken  <-chan struct{}
+	die     sync.Once
+}
+
+// maxReaders is how many reads one server serves at a time.
+const maxReaders = 8
+
+func newPort(server func() (*natsnode.Server, error), o *Options) (*port, error) {
+	srv, err := server()
+	if err != nil {
+		return nil, err
+	}
+	p := &port{srv: srv, opts: o}
+	if _, err := p.link(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// link returns a link that was alive a moment ago.
+func (p *port) link() (*link, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, ErrClosed
+	}
+	if p.now != nil {
+		if p.now.alive() {
+			return p.now, nil
+		}
+		p.now.close()
+		p.now = nil
+	}
+	if err := p.srv.Restart(); err != nil {
+		return nil, err
+	}
+	l, err := p.dial()
+	if err != nil {
+		return nil, fmt.Errorf("connect to the store: %w", err)
+	}
+	p.now = l
+	return l, nil
+}
+
+func (p *port) dial() (l *link, err error) {
+	l = &link{readers: make(chan *reader, maxReaders), dead: make(chan struct{}), broken: p.srv.Broken()}
+	if l.appends, err = p.connect(l, "appends"); err != nil {
+		return nil, err
+	}
+	if l.reads, err = p.connect(l, "reads"); err == nil {
+		l.js, err = jetstream.New(l.appends, jetstream.WithDefaultTimeout(p.opts.Timeout))
+	}
+	for range maxReaders {
+		if err == nil {
+			err = l.addReader()
+		}
+	}
+	if err != nil {
+		l.close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (p *port) connect(l *link, name string) (*nats.Conn, error) {
+	return nats.Connect("", nats.InProcessServer(p.srv), nats.Name(name), nats.NoReconnect(),
+		nats.Timeout(p.opts.Timeout),
+		nats.ClosedHandler(func(*nats.Conn) { l.lost() }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			p.opts.Logger.Warn("connection to the store", "name", name, "error", err)
+		}))
+}
+
+func (l *link) lost() { l.die.Do(func() { close(l.dead) }) }
+
+func (l *link) alive() bool {
+	select {
+	case <-l.dead:
+		return false
+	case <-l.broken:
+		return false
+	default:
+		return true
+	}
+}
+
+func (l *link) close() {
+	l.lost()
+	for _, c := range []*nats.Conn{l.appends, l.reads} {
+		if c != nil {
+			c.Close()
+		}
+	}
+}
+
+func (p *port) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	if p.now != nil {
+		p.now.close()
+		p.now = nil
+	}
+}
+
+// roomFor reports ErrFull when n more bytes would not leave the reserve.
+func (p *port) roomFor(n int) error {
+	free, err := p.srv.Free()
+	if err != nil {
+		return err
+	}
+	if need := uint64(p.opts.ReserveBytes) + uint64(n); free < need {
+		return fmt.Errorf("%w: %d bytes are free, %d are needed (%d of them in reserve)", ErrFull, free, need, p.opts.ReserveBytes)
+	}
+	return nil
+}
+
+// minDuplicates is the shortest window in which the server remembers message
+// ids. We use none; but at start it reads back everything in the window.
+const minDuplicates = 100 * time.Millisecond
+
+func (p *port) create(ctx context.Context, name string, d Durability) error {
+	if d != Memory {
+		if err := p.roomFor(0); err != nil {
+			return err
+		}
+	}
+	l, err := p.link()
+	if err != nil {
+		return err
+	}
+	c := jetstream.StreamConfig{
+		Name: name, Subjects: []string{name + ".*"}, Storage: jetstream.FileStorage, Replicas: 1,
+		MaxMsgs: -1, MaxBytes: -1, MaxConsumers: -1, MaxMsgSize: -1, MaxMsgsPerSubject: -1,
+		Discard: jetstream.DiscardNew, Duplicates: minDuplicates, AllowDirect: true, DenyDelete: true,
+	}
+	if d == Memory {
+		c.Storage = jetstream.MemoryStorage
+	}
+	_, err = l.js.CreateStream(ctx, c)
+	return apiError(err)
+}
+
+func (p *port) info(ctx context.Context, name string, o ...jetstream.StreamInfoOpt) (*jetstream.StreamInfo, error) {
+	l, err := p.link()
+	if err != nil {
+		return nil, err
+	}
+	s, err := l.js.Stream(ctx, name)
+	if err != nil {
+		return nil, apiError(err)
+	}
+	if len(o) == 0 {
+		return s.CachedInfo(), nil
+	}
+	info, err := s.Info(ctx, o...)
+	return info, apiError(err)
+}
+
+func (p *port) purge(ctx context.Context, name string, before uint64) error {
+	l, err := p.link()
+	if err != nil {
+		return err
+	}
+	s, err := l.js.Stream(ctx, name)
+	if err == nil {
+		err = s.Purge(ctx, jetstream.WithPurgeSequence(before))
+	}
+	return apiError(err)
+}
+
+func (p *port) remove(ctx context.Context, name string) error {
+	l, err := p.link()
+	if err != nil {
+		return err
+	}
+	return apiError(l.js.DeleteStream(ctx, name))
+}
+
+func (p *port) names(ctx context.Context) (names []string, err error) {
+	l, err := p.link()
+	if err != nil {
+		return nil, err
+	}
+	list := l.js.StreamNames(ctx)
+	for name := range list.Name() {
+		names = append(names, name)
+	}
+	return names, apiError(list.Err())
+}
+
+// apiError gives the errors of the client the names of this package.
+func apiError(err error) error {
+	var api *jetstream.APIError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return ErrNotFound
+	case errors.Is(err, nats.ErrConnectionClosed):
+		return fmt.Errorf("%w: %w", ErrUnknown, err)
+	case errors.As(err, &api):
+		return codeError(int(api.ErrorCode), err)
+	}
+	return err
+}
