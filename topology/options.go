@@ -48,6 +48,7 @@ type settings struct {
 	maxDrift    time.Duration
 	maxJump     time.Duration
 	lateness    time.Duration
+	limits      KeyLimits
 	mistakes    []string
 }
 
