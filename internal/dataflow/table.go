@@ -1,8 +1,10 @@
 package dataflow
 
 import (
+	"bytes"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/troupestream/troupe/internal/keygroup"
 )
@@ -320,4 +322,39 @@ func (t *Table[K, V]) fail(key K, err error) {
 	if t.err == nil {
 		t.err = fmt.Errorf("state of key %v: %w", key, err)
 	}
+}
+
+// Live says whether an entry is there.
+func (t *Table[K, V]) Live(r Ref) bool {
+	g, at := r.split()
+	return t.parts[g].entries[at].live()
+}
+
+// SortByKey sorts entries by the bytes of their keys.
+func (t *Table[K, V]) SortByKey(refs []Ref) error {
+	if len(refs) < 2 {
+		return nil
+	}
+	ends, text := make([]int, 0, len(refs)), []byte(nil)
+	for _, r := range refs {
+		key, _ := t.Peek(r)
+		var err error
+		if text, err = t.form.AppendKey(text, key); err != nil {
+			return fmt.Errorf("key %v: %w", key, err)
+		}
+		ends = append(ends, len(text))
+	}
+	type named struct {
+		key []byte
+		ref Ref
+	}
+	all, start := make([]named, len(refs)), 0
+	for i, r := range refs {
+		all[i], start = named{text[start:ends[i]], r}, ends[i]
+	}
+	slices.SortFunc(all, func(a, b named) int { return bytes.Compare(a.key, b.key) })
+	for i := range all {
+		refs[i] = all[i].ref
+	}
+	return nil
 }
