@@ -3,21 +3,27 @@ package actor
 import (
 	"context"
 	"sync"
+
+	pactor "github.com/asynkron/protoactor-go/actor"
 )
 
-// background keeps count of the goroutines that do the I/O of actors, so that a
-// system can wait for them. Unlike a bare WaitGroup it may be asked to run
-// something while it is being closed.
+// background runs the I/O of actors on the warm goroutines of the dispatcher,
+// and keeps count, so that a system can wait for it. Unlike a bare WaitGroup it
+// may be asked to run something while it is being closed.
 type background struct {
-	ctx    context.Context
-	cancel context.CancelFunc
+	ctx        context.Context
+	cancel     context.CancelFunc
+	dispatcher pactor.Dispatcher
 
 	mu     sync.Mutex
 	closed bool
 	group  sync.WaitGroup
 }
 
-func (b *background) init() { b.ctx, b.cancel = context.WithCancel(context.Background()) }
+func (b *background) init(d pactor.Dispatcher) {
+	b.ctx, b.cancel = context.WithCancel(context.Background())
+	b.dispatcher = d
+}
 
 func (b *background) run(f func(context.Context)) bool {
 	b.mu.Lock()
@@ -25,11 +31,15 @@ func (b *background) run(f func(context.Context)) bool {
 	if b.closed {
 		return false
 	}
-	b.group.Go(func() { f(b.ctx) })
+	b.group.Add(1)
+	b.dispatcher.Schedule(func() {
+		defer b.group.Done()
+		f(b.ctx)
+	})
 	return true
 }
 
-// close returns a channel that is closed when all goroutines have ended.
+// close returns a channel that is closed when all of it has ended.
 func (b *background) close() <-chan struct{} {
 	b.mu.Lock()
 	b.closed = true

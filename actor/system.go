@@ -25,6 +25,8 @@ type System struct {
 	dispatcher *Dispatcher
 	asks       *asks
 	watches    *watches
+	topics     *topics
+	limits     PartitionLimits
 	onFailure  func(actorID string, err error)
 
 	refusals    atomic.Int64
@@ -35,7 +37,6 @@ type System struct {
 	closed    bool
 	roots     []rootActor
 	mailboxes map[string]*Mailbox
-	directory *pactor.PID
 }
 
 type rootActor struct {
@@ -56,6 +57,9 @@ func WithOnFailure(f func(actorID string, err error)) Option {
 	return func(s *System) { s.onFailure = f }
 }
 
+// WithPartitionLimits replaces DefaultPartitionLimits.
+func WithPartitionLimits(l PartitionLimits) Option { return func(s *System) { s.limits = l } }
+
 // NewSystem returns a running system. Close it; the store stays open.
 func NewSystem(store storage.Store, opts ...Option) *System {
 	s := &System{
@@ -65,10 +69,12 @@ func NewSystem(store storage.Store, opts ...Option) *System {
 		onFailure:  func(string, error) {},
 		mailboxes:  map[string]*Mailbox{},
 	}
+	s.limits = DefaultPartitionLimits()
+	s.topics = newTopics(s)
 	for _, o := range opts {
 		o(s)
 	}
-	s.background.init()
+	s.background.init(s.dispatcher)
 	s.actors = pactor.NewActorSystem(func(c *pactor.Config) {
 		// Proto.Actor's own log would say everything twice, and its throttle
 		// keeps a goroutine alive for as long as its interval.
@@ -174,6 +180,7 @@ func (s *System) end(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("close the actor system: background work has not ended: %w", ctx.Err())
 	}
+	s.topics.close()
 	s.actors.Shutdown()
 	select {
 	case <-s.dispatcher.Close():

@@ -1,0 +1,280 @@
+package actor
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+
+	pactor "github.com/asynkron/protoactor-go/actor"
+
+	"github.com/troupestream/troupe/internal/codec"
+	"github.com/troupestream/troupe/internal/storage"
+)
+
+// partition is the actor that owns one partition of a topic.
+//
+// Owns: the log of the partition, as its only writer.
+// Receives: order (in batches), read and unread, askBounds, askOffsetAt,
+// askTrim, drain; and from its own I/O opened, flown, trimLocated, trimmed.
+// Sends: acknowledgements to producers, batches to readers, answers to asks.
+// Keeps: the state of the log (logState), appends that wait for their turn, the
+// newest batches, reads that wait at the end.
+// Has under way: at most one append. While it is, the next batch collects.
+// Dies: when another owner has fenced it (all are told ErrFenced); when its log
+// is gone; after drain. A panic restarts it: it reads its log again.
+type partition struct {
+	sys    *System
+	config *partitionConfig
+	self   *pactor.PID
+	run    uint64 // this incarnation
+	nonce  []byte // what its markers say
+
+	phase   phase
+	openLog            // when ready
+	parked  []sentWith // requests that wait for it to be ready
+
+	queue      []*order
+	queueBytes int
+	plan       batchPlan
+	flight     *flight // the append under way
+	trims      []*trim // located, and waiting for their snapshot
+	draining   bool
+
+	cache   tailCache
+	index   sparseIndex
+	waiters []read // at the end of the log
+}
+
+type phase uint8
+
+const (
+	phaseClosed phase = iota // nothing tried yet, or the last try failed
+	phaseOpening
+	phaseReady
+)
+
+// sentWith is a request and who sent it.
+type sentWith struct {
+	message any
+	sender  *pactor.PID
+}
+
+// partitionConfig says which partition it is.
+type partitionConfig struct {
+	topic       string
+	index       int
+	log         string
+	durability  storage.Durability
+	compression codec.Compression
+	limits      PartitionLimits
+}
+
+func (c *partitionConfig) String() string {
+	return "topic " + c.topic + ", partition " + strconv.Itoa(c.index)
+}
+
+// PartitionLimits bound what one partition holds in memory and in one batch.
+type PartitionLimits struct {
+	BatchBytes      int // records in one batch, unless one append alone is larger; default 1 MiB
+	BatchSections   int // appends in one batch; default 16,384
+	SectionBytes    int // one append; default 4 MiB
+	QueueBytes      int // appends that wait; default 32 MiB
+	CacheBytes      int // newest batches kept for readers; default 8 MiB
+	Producers       int // idempotent producers remembered; the one that appended longest ago is forgotten first; default 4,096
+	SnapshotEntries int // entries after which the state is saved; default 4,096
+	SnapshotBytes   int // bytes after which the state is saved; default 64 MiB
+	ReadBytes       int // one read from the store; default 4 MiB
+	IndexPoints     int // batches whose place is remembered; default 1,024
+}
+
+// DefaultPartitionLimits returns the defaults.
+func DefaultPartitionLimits() PartitionLimits {
+	return PartitionLimits{
+		BatchBytes: 1 << 20, BatchSections: 16_384, SectionBytes: 4 << 20, QueueBytes: 32 << 20,
+		CacheBytes: 8 << 20, Producers: 4_096, SnapshotEntries: 4_096, SnapshotBytes: 64 << 20,
+		ReadBytes: 4 << 20, IndexPoints: 1_024,
+	}
+}
+
+var partitionRuns atomic.Uint64
+
+func newPartition(sys *System, config *partitionConfig) *partition {
+	run := partitionRuns.Add(1)
+	l := &config.limits
+	return &partition{
+		sys:    sys,
+		config: config,
+		run:    run,
+		nonce:  []byte(sys.actors.ID + "/" + strconv.FormatUint(run, 10)),
+		plan:   batchPlan{limits: batchLimits{l.BatchBytes, l.BatchSections, codec.DefaultLimits().BatchRecords}},
+		cache:  tailCache{max: l.CacheBytes},
+		index:  sparseIndex{max: l.IndexPoints},
+	}
+}
+
+// spawnPartition starts the actor. Its mailbox takes as much as its queue.
+func (s *System) spawnPartition(c *partitionConfig) (*pactor.PID, error) {
+	name := "topic/" + c.topic + "/" + strconv.Itoa(c.index)
+	return s.Spawn(name, func() pactor.Actor { return newPartition(s, c) },
+		WithBatches(0), WithMailbox(DefaultMailboxMessages, int64(c.limits.QueueBytes)), asService())
+}
+
+// Receive implements pactor.Actor.
+func (p *partition) Receive(ctx pactor.Context) {
+	switch m := ctx.Message().(type) {
+	case *Batch:
+		for _, o := range m.Messages {
+			p.enqueue(o.(*order))
+		}
+		p.advance()
+	case flown:
+		p.landed(m)
+	case opened:
+		p.ready(m)
+	case read, unread, askBounds, askOffsetAt, askTrim:
+		p.request(sentWith{m, ctx.Sender()})
+	case trimLocated:
+		p.trimFound(m)
+	case trimmed:
+		p.trimDone(m)
+	case drain:
+		p.draining = true
+		p.advance()
+	case *pactor.Started:
+		p.self = ctx.Self()
+	case *pactor.Restarting:
+		p.abandon(fmt.Errorf("%s: it failed and starts again: %w", p.config, ErrUnknown))
+		if p.draining {
+			p.sys.Send(p.self, drain{})
+		}
+	case *pactor.Stopping:
+		p.abandon(fmt.Errorf("%s: %w", p.config, ErrStopped))
+	}
+}
+
+// request handles a request now, or once the log is open.
+func (p *partition) request(r sentWith) {
+	if m, ok := r.message.(unread); ok {
+		p.withdraw(m)
+		return
+	}
+	if p.phase != phaseReady {
+		p.parked = append(p.parked, r)
+		p.open()
+		return
+	}
+	switch m := r.message.(type) {
+	case read:
+		p.read(m)
+	case askBounds:
+		p.sys.Send(r.sender, p.bounds())
+	case askOffsetAt:
+		p.offsetAt(m, r.sender)
+	case askTrim:
+		p.trim(m, r.sender)
+	}
+}
+
+func (p *partition) bounds() Bounds { return Bounds{First: p.state.low, Next: p.state.next} }
+
+// open begins to open the log, unless that is under way.
+func (p *partition) open() {
+	if p.phase == phaseOpening {
+		return
+	}
+	p.phase = phaseOpening
+	former := p.log
+	p.background(func(ctx context.Context) any {
+		if former != nil {
+			former.Close() // it is replaced by a new handle; nothing waits for it
+		}
+		o, err := openPartition(ctx, p.sys.store, p.config, p.nonce)
+		return opened{p.run, o, err}
+	}, func(err error) { p.ready(opened{run: p.run, err: err}) })
+}
+
+// ready takes over what was opened, and handles what had to wait.
+func (p *partition) ready(m opened) {
+	if m.run != p.run {
+		return
+	}
+	parked := p.parked
+	p.parked = nil
+	if m.err != nil {
+		p.notReady(m.err, parked)
+		return
+	}
+	p.phase, p.openLog = phaseReady, *m.openLog
+	p.sys.log.Debug("partition opened", "topic", p.config.topic, "partition", p.config.index,
+		"next", p.state.next, "epoch", p.epoch, "entries_read", p.unsaved.entries)
+	if p.epoch == 0 { // there is no space for our marker: read only
+		p.refuseQueue(ErrFull)
+		p.trimSaved(ErrFull)
+	}
+	for _, r := range parked {
+		p.request(r)
+	}
+	p.advance()
+}
+
+// notReady answers all who wait. The next request tries to open the log again.
+func (p *partition) notReady(err error, parked []sentWith) {
+	p.phase = phaseClosed
+	err = fmt.Errorf("open %s: %w", p.config, err)
+	p.sys.log.Error("a partition cannot be opened", "topic", p.config.topic, "partition", p.config.index, "err", err)
+	p.refuseQueue(err)
+	for _, r := range parked {
+		p.fail(r, err)
+	}
+	if p.draining || classify(err) == logGone {
+		p.die(err)
+	}
+}
+
+func (p *partition) fail(r sentWith, err error) {
+	if m, ok := r.message.(read); ok {
+		m.reply(readReply{err: err})
+		return
+	}
+	p.sys.Send(r.sender, err)
+}
+
+// background runs I/O and sends what it returns to this actor. When the system
+// is closing nothing can be run: then refused is called.
+func (p *partition) background(io func(context.Context) any, refused func(error)) {
+	sys, self := p.sys, p.self
+	if !sys.Go(func(ctx context.Context) { sys.Send(self, io(ctx)) }) {
+		refused(ErrClosed)
+	}
+}
+
+// die answers everybody and stops the actor.
+func (p *partition) die(err error) {
+	p.abandon(err)
+	p.sys.Stop(p.self)
+}
+
+// abandon answers everybody who still waits, because this incarnation ends. What
+// is under way is left alone: its outcome is not known, and its goroutine still
+// reads the records.
+func (p *partition) abandon(err error) {
+	if p.flight != nil && p.flight.kind == storage.Data {
+		p.plan.refuseAll(fmt.Errorf("%w: an append was under way: %w", err, ErrUnknown))
+	}
+	p.refuseQueue(err)
+	for _, r := range p.parked {
+		p.fail(r, err)
+	}
+	for _, w := range p.waiters {
+		w.reply(readReply{err: err})
+	}
+	for _, t := range p.trims {
+		p.sys.Send(t.sender, err)
+	}
+	p.parked, p.waiters, p.trims = nil, nil, nil
+	if log := p.log; log != nil {
+		p.log = nil
+		p.sys.Go(func(context.Context) { log.Close() })
+	}
+}

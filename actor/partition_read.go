@@ -1,0 +1,220 @@
+package actor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	pactor "github.com/asynkron/protoactor-go/actor"
+
+	"github.com/troupestream/troupe/internal/storage"
+)
+
+// read answers from memory, or lets the reader wait, or has the store read.
+func (p *partition) read(r read) {
+	switch offset := r.offset; {
+	case offset < p.state.low, offset > p.state.next:
+		r.reply(readReply{err: p.outOfRange(offset)})
+	case offset < p.state.next:
+		if blocks, ok := p.cache.from(offset, r.bytesMax); ok {
+			r.reply(readReply{blocks: blocks})
+			return
+		}
+		p.readStore(r)
+	case r.wait:
+		p.waiters = append(p.waiters, r)
+	default:
+		r.reply(readReply{})
+	}
+}
+
+func (p *partition) outOfRange(offset uint64) error {
+	return &OffsetError{p.config.topic, p.config.index, offset, p.state.low, p.state.next}
+}
+
+func (p *partition) withdraw(u unread) {
+	for i, w := range p.waiters {
+		if w.answer == u.answer {
+			p.waiters = append(p.waiters[:i], p.waiters[i+1:]...)
+			return
+		}
+	}
+}
+
+// indexEvery is how many entries lie between two that publish notes in the index.
+const indexEvery = 16
+
+// publish makes a stored batch available to readers, first of all to those that
+// wait for it.
+func (p *partition) publish(b block, appendTime int64) {
+	p.cache.add(b)
+	if b.seq%indexEvery == 0 {
+		p.index.add(point{b.seq, b.base, appendTime})
+	}
+	for _, w := range p.waiters {
+		w.reply(readReply{blocks: []block{b}})
+	}
+	clear(p.waiters)
+	p.waiters = p.waiters[:0]
+}
+
+// readStore answers from the store, in a goroutine. It sees nothing beyond what
+// is acknowledged now: the entry after that may not be on disk yet.
+func (p *partition) readStore(r read) {
+	search, name := p.searcher(), p.config.String()
+	r.bytesMax = min(r.bytesMax, p.config.limits.ReadBytes)
+	ok := p.sys.Go(func(ctx context.Context) {
+		blocks, err := search.blocks(ctx, r)
+		if err != nil {
+			err = fmt.Errorf("read %s: %w", name, err)
+		}
+		r.reply(readReply{blocks, err})
+	})
+	if !ok {
+		r.reply(readReply{err: ErrClosed})
+	}
+}
+
+func (p *partition) searcher() *searcher {
+	return &searcher{p.log, &p.index, p.first, p.state.covers}
+}
+
+// blocks reads batches from the one that holds the offset on.
+func (s *searcher) blocks(ctx context.Context, r read) ([]block, error) {
+	seq := r.seq
+	if seq == 0 {
+		found, _, err := s.find(ctx, byOffset(r.offset))
+		if err != nil {
+			return nil, err
+		}
+		seq = max(found.seq, s.first)
+	}
+	var blocks []block
+	for len(blocks) == 0 && seq <= s.last {
+		entries, err := s.log.Read(ctx, seq, r.bytesMax)
+		if err != nil {
+			return nil, err
+		}
+		if len(entries) == 0 {
+			return nil, fmt.Errorf("%w: the log ends before entry %d", ErrCorrupt, seq)
+		}
+		blocks = appendBlocks(blocks, entries, s.last)
+		seq = entries[len(entries)-1].Seq + 1
+	}
+	return blocks, nil
+}
+
+func appendBlocks(blocks []block, entries []storage.Entry, last uint64) []block {
+	for _, e := range entries {
+		if e.Kind == storage.Data && e.Seq <= last {
+			blocks = append(blocks, block{seq: e.Seq, data: e.Data})
+		}
+	}
+	return blocks
+}
+
+// offsetAt searches by append time.
+func (p *partition) offsetAt(m askOffsetAt, sender *pactor.PID) {
+	search, low, next := p.searcher(), p.state.low, p.state.next
+	p.answerLater(sender, func(ctx context.Context) (any, error) {
+		before, found, err := search.find(ctx, byTime(m.millis))
+		if err != nil || !found {
+			return low, err
+		}
+		after, found, err := search.header(ctx, before.seq+1, search.last+1)
+		if err != nil || !found {
+			return next, err
+		}
+		return max(after.base, low), nil
+	})
+}
+
+// answerLater runs I/O that does not concern the state of the partition, and
+// sends the answer.
+func (p *partition) answerLater(sender *pactor.PID, io func(context.Context) (any, error)) {
+	sys, name := p.sys, p.config.String()
+	ok := sys.Go(func(ctx context.Context) {
+		answer, err := io(ctx)
+		if err != nil {
+			answer = fmt.Errorf("%s: %w", name, err)
+		}
+		sys.Send(sender, answer)
+	})
+	if !ok {
+		sys.Send(sender, ErrClosed)
+	}
+}
+
+// trim is one request to trim. It takes three steps: find the batch; save the
+// state, which would otherwise be lost with the entries it is made of; drop.
+type trim struct {
+	sender *pactor.PID
+	low    uint64 // offset of the first record that stays
+	seq    uint64 // and its entry
+	err    error
+}
+
+func (p *partition) trim(m askTrim, sender *pactor.PID) {
+	if m.before > p.state.next {
+		p.sys.Send(sender, p.outOfRange(m.before))
+		return
+	}
+	t := &trim{sender: sender, low: p.state.next, seq: p.state.covers + 1}
+	search, run, all := p.searcher(), p.run, m.before == p.state.next
+	p.background(func(ctx context.Context) any {
+		if all {
+			return trimLocated{run, t, nil}
+		}
+		found, ok, err := search.find(ctx, byOffset(m.before))
+		if t.low, t.seq = found.base, found.seq; !ok {
+			t.low, t.seq = 0, search.first
+		}
+		return trimLocated{run, t, err}
+	}, func(err error) { p.sys.Send(sender, err) })
+}
+
+func (p *partition) trimFound(m trimLocated) {
+	switch {
+	case m.run != p.run:
+		p.sys.Send(m.trim.sender, fmt.Errorf("trim %s: %w", p.config, ErrStopped))
+	case m.err != nil:
+		p.sys.Send(m.trim.sender, fmt.Errorf("trim %s: %w", p.config, m.err))
+	case m.trim.low <= p.state.low:
+		p.sys.Send(m.trim.sender, p.bounds())
+	default:
+		p.trims = append(p.trims, m.trim)
+		p.advance()
+	}
+}
+
+// trimSaved drops entries, now that the state is saved behind them. When it
+// could not be saved for lack of space, at least those that the last saved
+// state covers can go: that is what makes space.
+func (p *partition) trimSaved(saveErr error) {
+	for _, t := range p.trims {
+		if t.err = saveErr; saveErr != nil {
+			t.seq = min(t.seq, p.stateSeq)
+		}
+		p.dropEntries(t)
+	}
+	p.trims = nil
+}
+
+func (p *partition) dropEntries(t *trim) {
+	log, run := p.log, p.run
+	p.background(func(ctx context.Context) any {
+		return trimmed{run, t, log.Trim(ctx, t.seq)}
+	}, func(err error) { p.sys.Send(t.sender, err) })
+}
+
+func (p *partition) trimDone(m trimmed) {
+	if m.run == p.run && m.err == nil {
+		p.first = max(p.first, m.trim.seq)
+		p.index.trim(p.first)
+	}
+	if err := errors.Join(m.err, m.trim.err); err != nil {
+		p.sys.Send(m.trim.sender, fmt.Errorf("trim %s: %w", p.config, err))
+		return
+	}
+	p.sys.Send(m.trim.sender, Bounds{First: m.trim.low, Next: p.state.next})
+}

@@ -1,0 +1,314 @@
+package actor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/troupestream/troupe/internal/codec"
+)
+
+// Defaults of a producer.
+const (
+	DefaultWindowBytes   = 8 << 20
+	DefaultWindowAppends = 1_024
+)
+
+// ProducerOptions configure a Producer.
+type ProducerOptions struct {
+	// ID makes the producer idempotent: an append that is repeated is stored
+	// once. Whoever resumes under an id takes it over with a higher Epoch, and
+	// appends with lower ones are refused. Empty: an append that is repeated is
+	// stored again.
+	ID    string
+	Epoch uint64
+	// Next says, for partitions where the producer resumes, the sequence of its
+	// next record: what Sequence returned when its position was saved. Where it
+	// is not given, the sequence begins at 0.
+	Next map[int]uint64
+	// WindowBytes and WindowAppends bound what is under way. Defaults:
+	// DefaultWindowBytes, DefaultWindowAppends.
+	WindowBytes   int
+	WindowAppends int
+	// FailFast: an append that would have to wait for room fails with
+	// ErrBackpressure instead.
+	FailFast bool
+}
+
+// Producer appends records to a topic. It is safe for concurrent use; appends
+// from one goroutine to one partition keep their order.
+//
+// After an append of an idempotent producer has failed, those that were under
+// way behind it fail too. The producer goes back to the sequence of the first:
+// append the same records again, in the same order. What had been stored after
+// all is told from it and stored only once.
+type Producer struct {
+	topic   *Topic
+	options ProducerOptions
+	window  *gate
+	lanes   []producerLane
+
+	mu      sync.Mutex
+	closed  bool
+	pending int
+	idle    chan struct{} // closed when pending is 0
+}
+
+// producerLane is the sequence of an idempotent producer in one partition.
+type producerLane struct {
+	mu      sync.Mutex
+	start   uint64 // sequence the producer began with
+	next    uint64
+	pending int
+	failed  error  // of the first append that failed, until all are back
+	rewind  uint64 // its sequence
+}
+
+// NewProducer returns a producer. Close it.
+func (t *Topic) NewProducer(o ProducerOptions) (*Producer, error) {
+	if limit := codec.DefaultLimits().ProducerBytes; len(o.ID) > limit {
+		return nil, fmt.Errorf("a producer id of %d bytes for topic %s: the limit ProducerBytes is %d", len(o.ID), t.name, limit)
+	}
+	if o.WindowBytes <= 0 {
+		o.WindowBytes = DefaultWindowBytes
+	}
+	if o.WindowAppends <= 0 {
+		o.WindowAppends = DefaultWindowAppends
+	}
+	p := &Producer{topic: t, options: o, window: newGate(o.WindowBytes), lanes: make([]producerLane, t.Partitions())}
+	for i := range p.lanes {
+		p.lanes[i].start, p.lanes[i].next = o.Next[i], o.Next[i]
+	}
+	return p, nil
+}
+
+// Append appends records to a partition, all or none, and waits until they are
+// as durable as the topic promises. When ctx ends first the error is that of
+// ctx, and the records may or may not be stored.
+func (p *Producer) Append(ctx context.Context, partition int, records []codec.Record) (Ack, error) {
+	type result struct {
+		ack Ack
+		err error
+	}
+	done := make(chan result, 1)
+	err := p.AppendAsync(ctx, partition, records, func(ack Ack, err error) { done <- result{ack, err} })
+	if err != nil {
+		return Ack{Partition: partition, Offset: NoOffset}, err
+	}
+	select {
+	case r := <-done:
+		return r.ack, r.err
+	case <-ctx.Done():
+		return Ack{Partition: partition, Offset: NoOffset}, fmt.Errorf("append to topic %s, partition %d: %w: %w",
+			p.topic.name, partition, ErrUnknown, ctx.Err())
+	}
+}
+
+// AppendAsync begins to append records to a partition, all or none. It waits
+// only for room in the window, within ctx. If it returns nil, done is called
+// exactly once, on another goroutine or even before AppendAsync returns; it must
+// not block. The records may be changed as soon as AppendAsync returns.
+func (p *Producer) AppendAsync(ctx context.Context, partition int, records []codec.Record, done func(Ack, error)) error {
+	ref, err := p.topic.partition(partition)
+	if err != nil {
+		return err
+	}
+	section, err := p.encode(records)
+	if err != nil {
+		return fmt.Errorf("append to topic %s, partition %d: %w", p.topic.name, partition, err)
+	}
+	ticket := p.ticket(section)
+	if err := p.enter(ctx, ref, ticket); err != nil {
+		releaseSection(section)
+		return fmt.Errorf("append to topic %s, partition %d: %w", p.topic.name, partition, err)
+	}
+	lane := &p.lanes[partition]
+	o := &order{section: section}
+	o.done = func(ack Ack, err error) {
+		p.returned(lane, o, err)
+		p.leave(ref, ticket)
+		ack.Partition = partition
+		done(ack, err)
+		p.finish()
+	}
+	if err := p.post(ref, lane, o); err != nil {
+		o.settled.Store(true)
+		p.leave(ref, ticket)
+		p.finish()
+		return fmt.Errorf("append to topic %s, partition %d: %w", p.topic.name, partition, err)
+	}
+	return nil
+}
+
+// sections holds buffers of records that were stored.
+var sections sync.Pool
+
+func (p *Producer) encode(records []codec.Record) (codec.Section, error) {
+	var s codec.Section
+	if b, ok := sections.Get().(*[]byte); ok {
+		s.Records = (*b)[:0]
+	}
+	limits, most := codec.DefaultLimits(), p.topic.sys.limits.SectionBytes
+	for i := range records {
+		if err := limits.Check(&records[i]); err != nil {
+			return s, fmt.Errorf("record %d: %w", i, err)
+		}
+		s.Add(&records[i])
+		if len(s.Records) > most {
+			return s, fmt.Errorf("%w: the limit SectionBytes is %d: split it", ErrTooLarge, most)
+		}
+	}
+	if s.Count == 0 {
+		return s, errors.New("an append needs at least one record")
+	}
+	s.Producer, s.Epoch = p.options.ID, p.options.Epoch
+	return s, nil
+}
+
+// releaseSection keeps the buffer for the next append. Nobody may use it any
+// more: so it is called for what was stored or never sent, and not for what
+// failed, which the partition may still be reading.
+func releaseSection(s codec.Section) {
+	if cap(s.Records) > 0 {
+		sections.Put(&s.Records)
+	}
+}
+
+// ticket is what an append costs at the gates: at least so much that the
+// number of appends is bounded, too.
+type ticket struct{ window, partition int }
+
+func (p *Producer) ticket(s codec.Section) ticket {
+	bytes := len(s.Records) + orderOverhead
+	return ticket{
+		window:    max(bytes, p.options.WindowBytes/p.options.WindowAppends),
+		partition: max(bytes, p.topic.sys.limits.QueueBytes/DefaultMailboxMessages),
+	}
+}
+
+func (p *Producer) enter(ctx context.Context, ref *partitionRef, t ticket) error {
+	if err := p.begin(); err != nil {
+		return err
+	}
+	err := pass(ctx, p.window, t.window, p.options.FailFast)
+	if err == nil {
+		if err = pass(ctx, ref.gate, t.partition, p.options.FailFast); err != nil {
+			p.window.leave(t.window)
+		}
+	}
+	if err != nil {
+		p.finish()
+	}
+	return err
+}
+
+func pass(ctx context.Context, g *gate, n int, failFast bool) error {
+	if failFast && !g.tryEnter(n) {
+		return ErrBackpressure
+	}
+	if failFast {
+		return nil
+	}
+	return g.enter(ctx, n)
+}
+
+func (p *Producer) leave(ref *partitionRef, t ticket) {
+	ref.gate.leave(t.partition)
+	p.window.leave(t.window)
+}
+
+// post gives the append its sequence and sends it. Both happen under the lock of
+// the lane, so that appends reach the partition in the order of their sequences.
+func (p *Producer) post(ref *partitionRef, l *producerLane, o *order) error {
+	pid := ref.pid.Load()
+	if p.options.ID == "" {
+		p.topic.sys.Send(pid, o)
+		return nil
+	}
+	l.mu.Lock()
+	if l.failed != nil {
+		err := l.failed
+		l.mu.Unlock()
+		return fmt.Errorf("%w: an append before it has failed: %w", ErrOutOfSequence, err)
+	}
+	o.section.First, o.begins = l.next, l.next == l.start
+	l.next += uint64(o.section.Count)
+	l.pending++
+	l.mu.Unlock()
+	p.topic.sys.Send(pid, o)
+	return nil
+}
+
+// returned takes the outcome of an append in.
+func (p *Producer) returned(l *producerLane, o *order, err error) {
+	if err == nil {
+		releaseSection(o.section)
+	}
+	if p.options.ID == "" {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pending--
+	if err != nil && (l.failed == nil || o.section.First < l.rewind) {
+		l.failed, l.rewind = err, o.section.First
+	}
+	if l.failed != nil && l.pending == 0 {
+		l.next, l.failed = l.rewind, nil
+	}
+}
+
+// Sequence returns the sequence that the next record for a partition will get.
+// Once Flush has returned nil, everything below it is stored.
+func (p *Producer) Sequence(partition int) uint64 {
+	l := &p.lanes[partition]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.next
+}
+
+func (p *Producer) begin() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return fmt.Errorf("the producer: %w", ErrClosed)
+	}
+	if p.pending++; p.pending == 1 {
+		p.idle = make(chan struct{})
+	}
+	return nil
+}
+
+func (p *Producer) finish() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pending--; p.pending == 0 {
+		close(p.idle)
+	}
+}
+
+// Flush waits until no append is under way. How each of them ended, its own
+// function was told.
+func (p *Producer) Flush(ctx context.Context) error {
+	p.mu.Lock()
+	idle, pending := p.idle, p.pending
+	p.mu.Unlock()
+	if pending == 0 {
+		return nil
+	}
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("flush the producer of topic %s: %w", p.topic.name, ctx.Err())
+	}
+}
+
+// Close refuses further appends and waits for those under way.
+func (p *Producer) Close(ctx context.Context) error {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	return p.Flush(ctx)
+}

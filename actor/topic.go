@@ -1,0 +1,71 @@
+package actor
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	pactor "github.com/asynkron/protoactor-go/actor"
+)
+
+// Topic is a handle on a topic. It is safe for concurrent use, and ends with
+// its system.
+type Topic struct {
+	sys        *System
+	name       string
+	config     TopicConfig
+	partitions []*partitionRef
+}
+
+// partitionRef is how handles reach a partition.
+type partitionRef struct {
+	pid  atomic.Pointer[pactor.PID]
+	dead atomic.Bool
+	// gate bounds what all producers of this process have under way together, so
+	// that neither the mailbox nor the queue of the partition ever overflows.
+	gate *gate
+}
+
+// Name returns the topic's name.
+func (t *Topic) Name() string { return t.name }
+
+// Config returns what the topic was declared with.
+func (t *Topic) Config() TopicConfig { return t.config }
+
+// Partitions returns the number of partitions, numbered from 0.
+func (t *Topic) Partitions() int { return len(t.partitions) }
+
+func (t *Topic) partition(i int) (*partitionRef, error) {
+	if i < 0 || i >= len(t.partitions) {
+		return nil, fmt.Errorf("topic %s has no partition %d: it has %d, numbered from 0", t.name, i, len(t.partitions))
+	}
+	return t.partitions[i], nil
+}
+
+// Bounds returns the offsets that a partition holds.
+func (t *Topic) Bounds(ctx context.Context, partition int) (Bounds, error) {
+	return askPartition[Bounds](ctx, t, partition, askBounds{})
+}
+
+// OffsetAt returns the offset of the first batch that was appended at or after
+// a time, in milliseconds; the end when there is none. It is the time of
+// arrival, which never runs backwards within a partition, not the event time.
+func (t *Topic) OffsetAt(ctx context.Context, partition int, at time.Time) (uint64, error) {
+	return askPartition[uint64](ctx, t, partition, askOffsetAt{at.UnixMilli()})
+}
+
+// Trim drops the batches that lie entirely below an offset, for good, and
+// returns what is left. The batch that holds the offset stays whole.
+func (t *Topic) Trim(ctx context.Context, partition int, before uint64) (Bounds, error) {
+	return askPartition[Bounds](ctx, t, partition, askTrim{before})
+}
+
+func askPartition[T any](ctx context.Context, t *Topic, partition int, message any) (T, error) {
+	ref, err := t.partition(partition)
+	if err != nil {
+		var zero T
+		return zero, err
+	}
+	return Ask[T](ctx, t.sys, ref.pid.Load(), message)
+}

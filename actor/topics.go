@@ -1,0 +1,447 @@
+package actor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/troupestream/troupe/internal/codec"
+	"github.com/troupestream/troupe/internal/storage"
+)
+
+// Durability and Compression of a topic.
+type (
+	Durability  = storage.Durability
+	Compression = codec.Compression
+)
+
+// What a topic can be declared with.
+const (
+	Fsync    = storage.Fsync    // acknowledged means on disk; the default
+	Interval = storage.Interval // acknowledged survives the process, not a power cut
+	Memory   = storage.Memory   // lost when the process ends
+
+	Uncompressed = codec.None // the default
+	S2           = codec.S2
+	Zstd         = codec.Zstd
+)
+
+// Errors of topics. Test for them with errors.Is.
+var (
+	// ErrNoTopic: there is no topic of that name.
+	ErrNoTopic = errors.New("there is no such topic")
+	// ErrConflict: the topic exists with another configuration.
+	ErrConflict = errors.New("the topic is declared differently")
+)
+
+// PartitionsMax is how many partitions a topic can have.
+const PartitionsMax = 1024
+
+// TopicConfig is fixed when a topic is first declared.
+type TopicConfig struct {
+	Partitions  int // default 1, at most PartitionsMax
+	Durability  Durability
+	Compression Compression
+}
+
+// TopicInfo is a topic and its configuration.
+type TopicInfo struct {
+	Name string
+	TopicConfig
+}
+
+// topics is the directory: which topics there are, and the handles of those in
+// use. It owns nothing: the truth is the newest entry of the log meta_topics,
+// and every change is a compare-and-swap on the sequence of that entry. So it is
+// no actor, and several processes may change it.
+type topics struct {
+	sys  *System
+	lock chan struct{} // one operation at a time; a channel, to wait within a context
+	log  storage.Log
+	open map[string]*Topic
+}
+
+const metaLog = "meta_topics"
+
+// metaKept is how many old entries of the directory stay, for people to look at.
+const metaKept = 16
+
+var topicName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
+
+func newTopics(sys *System) *topics {
+	return &topics{sys: sys, lock: make(chan struct{}, 1), open: map[string]*Topic{}}
+}
+
+// Declare returns the topic of that name, and creates it when there is none. It
+// may be called any number of times; a configuration that differs from that of
+// the existing topic is an ErrConflict that names the difference.
+//
+// A name consists of lower case letters, digits and hyphens, begins with a
+// letter, and has at most 63 characters.
+func (s *System) Declare(ctx context.Context, name string, config TopicConfig) (*Topic, error) {
+	if config.Partitions == 0 {
+		config.Partitions = 1
+	}
+	if err := checkTopic(name, config); err != nil {
+		return nil, err
+	}
+	var t *Topic
+	err := s.topics.exclusively(ctx, "declare topic "+name, func() (err error) {
+		t, err = s.topics.declare(ctx, name, config)
+		return err
+	})
+	return t, err
+}
+
+// Topic returns a topic that was declared before, by this process or an earlier
+// one. Partitions that had stopped are started, and take their logs over.
+func (s *System) Topic(ctx context.Context, name string) (*Topic, error) {
+	var t *Topic
+	err := s.topics.exclusively(ctx, "open topic "+name, func() error {
+		d, err := s.topics.load(ctx)
+		if err != nil {
+			return err
+		}
+		stored, found := d.Topics[name]
+		if !found || stored.Deleting {
+			return ErrNoTopic
+		}
+		config, err := stored.config()
+		if err == nil {
+			t, err = s.topics.start(name, config)
+		}
+		return err
+	})
+	return t, err
+}
+
+// Topics lists the topics, by name.
+func (s *System) Topics(ctx context.Context) ([]TopicInfo, error) {
+	var all []TopicInfo
+	err := s.topics.exclusively(ctx, "list topics", func() error {
+		d, err := s.topics.load(ctx)
+		if err != nil {
+			return err
+		}
+		for name, stored := range d.Topics {
+			if config, err := stored.config(); err != nil {
+				return fmt.Errorf("topic %s: %w", name, err)
+			} else if !stored.Deleting {
+				all = append(all, TopicInfo{name, config})
+			}
+		}
+		return nil
+	})
+	slices.SortFunc(all, func(a, b TopicInfo) int { return strings.Compare(a.Name, b.Name) })
+	return all, err
+}
+
+// DeleteTopic deletes a topic and its records. Handles on it fail from then on.
+func (s *System) DeleteTopic(ctx context.Context, name string) error {
+	return s.topics.exclusively(ctx, "delete topic "+name, func() error {
+		d, err := s.topics.load(ctx)
+		if err != nil {
+			return err
+		}
+		if _, found := d.Topics[name]; !found {
+			return ErrNoTopic
+		}
+		return s.topics.delete(ctx, name)
+	})
+}
+
+func checkTopic(name string, c TopicConfig) error {
+	if !topicName.MatchString(name) {
+		return fmt.Errorf("declare topic %q: a name consists of a-z, 0-9 and -, begins with a letter and has at most 63 characters", name)
+	}
+	if c.Partitions < 1 || c.Partitions > PartitionsMax {
+		return fmt.Errorf("declare topic %s: %d partitions: there must be 1 to %d", name, c.Partitions, PartitionsMax)
+	}
+	if durabilityNames[c.Durability] == "" || compressionNames[c.Compression] == "" {
+		return fmt.Errorf("declare topic %s: there is no durability %d or no compression %d", name, c.Durability, c.Compression)
+	}
+	return nil
+}
+
+// exclusively runs one operation at a time.
+func (d *topics) exclusively(ctx context.Context, what string, f func() error) error {
+	select {
+	case d.lock <- struct{}{}:
+		defer func() { <-d.lock }()
+	case <-ctx.Done():
+		return fmt.Errorf("%s: %w", what, ctx.Err())
+	}
+	if err := f(); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+func (d *topics) declare(ctx context.Context, name string, config TopicConfig) (*Topic, error) {
+	err := d.change(ctx, func(all *directory) (bool, error) {
+		stored, found := all.Topics[name]
+		if found && stored.Deleting {
+			return false, errors.New("it is being deleted: delete it again to the end first")
+		}
+		if found {
+			existing, err := stored.config()
+			if err != nil {
+				return false, err
+			}
+			return false, difference(existing, config)
+		}
+		all.Topics[name] = storedTopicOf(config)
+		return true, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return d.start(name, config)
+}
+
+// difference says in which way a declaration conflicts with the topic there is.
+func difference(has, wants TopicConfig) error {
+	var all []string
+	add := func(what string, has, wants any) {
+		if has != wants {
+			all = append(all, fmt.Sprintf("it has %s %v, not %v", what, has, wants))
+		}
+	}
+	add("partitions", has.Partitions, wants.Partitions)
+	add("durability", durabilityNames[has.Durability], durabilityNames[wants.Durability])
+	add("compression", compressionNames[has.Compression], compressionNames[wants.Compression])
+	if all == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", ErrConflict, strings.Join(all, "; "))
+}
+
+// start returns the handle of a topic and sees to it that its partitions run.
+func (d *topics) start(name string, config TopicConfig) (*Topic, error) {
+	t := d.open[name]
+	if t == nil {
+		t = &Topic{sys: d.sys, name: name, config: config}
+		for range config.Partitions {
+			ref := &partitionRef{gate: newGate(d.sys.limits.QueueBytes)}
+			ref.dead.Store(true)
+			t.partitions = append(t.partitions, ref)
+		}
+		d.open[name] = t
+	}
+	for i, ref := range t.partitions {
+		if ref.dead.Load() {
+			if err := t.startPartition(i, ref); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return t, nil
+}
+
+func (t *Topic) startPartition(i int, ref *partitionRef) error {
+	pid, err := t.sys.spawnPartition(&partitionConfig{
+		topic: t.name, index: i, log: partitionLog(t.name, i),
+		durability: t.config.Durability, compression: t.config.Compression, limits: t.sys.limits,
+	})
+	if err != nil {
+		return err
+	}
+	ref.pid.Store(pid)
+	ref.dead.Store(false)
+	t.sys.watches.then(pid, func() { ref.dead.Store(true) })
+	return nil
+}
+
+func partitionLog(topic string, i int) string { return "topic_" + topic + "_" + strconv.Itoa(i) }
+
+// delete notes first that the topic is to go, so that a deletion that was
+// interrupted can be completed, and no half-deleted topic comes back.
+func (d *topics) delete(ctx context.Context, name string) error {
+	err := d.change(ctx, func(all *directory) (bool, error) {
+		t := all.Topics[name]
+		t.Deleting = true
+		all.Topics[name] = t
+		return true, nil
+	})
+	if err == nil {
+		err = d.stopPartitions(ctx, name)
+	}
+	if err == nil {
+		err = d.deleteLogs(ctx, name)
+	}
+	if err != nil {
+		return err
+	}
+	return d.change(ctx, func(all *directory) (bool, error) {
+		delete(all.Topics, name)
+		return true, nil
+	})
+}
+
+func (d *topics) stopPartitions(ctx context.Context, name string) error {
+	t := d.open[name]
+	if t == nil {
+		return nil
+	}
+	delete(d.open, name)
+	for _, ref := range t.partitions {
+		pid := ref.pid.Load()
+		if pid == nil {
+			continue
+		}
+		d.sys.Stop(pid)
+		select {
+		case <-d.sys.Watch(pid):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (d *topics) deleteLogs(ctx context.Context, name string) error {
+	logs, err := d.sys.store.Logs(ctx, "topic_"+name+"_")
+	if err != nil {
+		return err
+	}
+	for _, log := range logs {
+		if err := d.sys.store.DeleteLog(ctx, log); err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+// directory is what an entry of meta_topics holds, as JSON.
+type directory struct {
+	Version int                    `json:"version"`
+	Topics  map[string]storedTopic `json:"topics"`
+
+	seq uint64 // of the last entry of the log
+}
+
+type storedTopic struct {
+	Partitions  int    `json:"partitions"`
+	Durability  string `json:"durability"`
+	Compression string `json:"compression"`
+	Deleting    bool   `json:"deleting,omitempty"`
+}
+
+const directoryVersion = 1
+
+var (
+	durabilityNames  = map[Durability]string{Fsync: "fsync", Interval: "interval", Memory: "memory"}
+	compressionNames = map[Compression]string{Uncompressed: "none", S2: "s2", Zstd: "zstd"}
+)
+
+func storedTopicOf(c TopicConfig) storedTopic {
+	return storedTopic{Partitions: c.Partitions, Durability: durabilityNames[c.Durability], Compression: compressionNames[c.Compression]}
+}
+
+func (t storedTopic) config() (TopicConfig, error) {
+	c := TopicConfig{Partitions: t.Partitions}
+	var durable, compressed bool
+	c.Durability, durable = keyOf(durabilityNames, t.Durability)
+	c.Compression, compressed = keyOf(compressionNames, t.Compression)
+	if !durable || !compressed || t.Partitions < 1 || t.Partitions > PartitionsMax {
+		return c, fmt.Errorf("its entry in the directory makes no sense (%+v): %w", t, ErrCorrupt)
+	}
+	return c, nil
+}
+
+func keyOf[K comparable](names map[K]string, name string) (K, bool) {
+	for k, n := range names {
+		if n == name {
+			return k, true
+		}
+	}
+	var zero K
+	return zero, false
+}
+
+// load reads the newest directory.
+func (d *topics) load(ctx context.Context) (*directory, error) {
+	if d.log == nil {
+		log, err := d.sys.store.OpenLog(ctx, metaLog, storage.LogOptions{Durability: Fsync})
+		if err != nil {
+			return nil, err
+		}
+		d.log = log
+	}
+	bounds, err := d.log.Bounds(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := &directory{Version: directoryVersion, Topics: map[string]storedTopic{}, seq: bounds.Last}
+	entry, err := d.log.Last(ctx, storage.State)
+	if errors.Is(err, storage.ErrNotFound) {
+		return all, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(entry.Data, all); err != nil {
+		return nil, fmt.Errorf("the directory of topics (log %s, entry %d) is damaged: %w: %w", metaLog, entry.Seq, ErrCorrupt, err)
+	}
+	if all.Version != directoryVersion {
+		return nil, fmt.Errorf("the directory of topics has version %d, this release reads %d: update Troupe", all.Version, directoryVersion)
+	}
+	all.seq = entry.Seq // only states are ever appended here
+	return all, nil
+}
+
+// changeTries bounds how often others may be faster.
+const changeTries = 16
+
+// close releases the log. No operation is under way or will come.
+func (d *topics) close() {
+	if d.log != nil {
+		d.log.Close()
+	}
+}
+
+// change reads the directory, lets f change it, and writes it back if nobody
+// else did meanwhile; otherwise again. It also tries again when the answer was
+// lost: f then finds its own change done, or not.
+func (d *topics) change(ctx context.Context, f func(*directory) (bool, error)) error {
+	var err error
+	for try := range changeTries {
+		var all *directory
+		if all, err = d.load(ctx); err != nil {
+			return err
+		}
+		changed, stop := f(all)
+		if stop != nil || !changed {
+			return stop
+		}
+		if err = d.write(ctx, all); err == nil {
+			return nil
+		}
+		if what := classify(err); what == notStored || what == logGone {
+			return err
+		}
+		if pauseErr := pause(ctx, try); pauseErr != nil {
+			return errors.Join(err, pauseErr)
+		}
+	}
+	return err
+}
+
+func (d *topics) write(ctx context.Context, all *directory) error {
+	data, err := json.Marshal(all)
+	if err != nil {
+		return err
+	}
+	seq, err := d.log.Append(ctx, storage.State, data, all.seq)
+	if err == nil && seq > metaKept {
+		if trimErr := d.log.Trim(ctx, seq-metaKept); trimErr != nil {
+			d.sys.log.Warn("old entries of the topic directory were not dropped", "err", trimErr)
+		}
+	}
+	return err
+}
