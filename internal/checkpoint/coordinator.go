@@ -24,6 +24,7 @@ type Coordinator struct {
 
 // Request asks for a checkpoint outside of the interval.
 type Request struct {
+	Asked     bool   // somebody waits for it
 	Savepoint string // name to keep it under; "": keep it like any other
 	Stop      bool   // sources stop reading behind it
 	Finished  bool   // the input has ended
@@ -111,3 +112,6 @@ func (c *Coordinator) Wake() time.Time {
 
 // Pending returns the checkpoint under way, or nil.
 func (c *Coordinator) Pending() *Pending { return c.pending }
+
+// Number is the newest checkpoint that was begun.
+func (c *Coordinator) Number() uint64 { return c.number }

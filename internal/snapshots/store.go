@@ -199,15 +199,16 @@ func (s *Store) Segments(ctx context.Context, m *checkpoint.Manifest, node strin
 func (s *Store) ReleaseCache() { s.cache.clear() }
 
 // Trim drops what no retained checkpoint needs: chunks below chunk, manifests
-// below manifest.
+// below manifest. A chunk of 0 says that none is needed yet; what is there then
+// may belong to the checkpoint under way, so it stays.
 func (s *Store) Trim(ctx context.Context, chunk, manifest uint64) error {
 	return errors.Join(s.chunks.log.Trim(ctx, chunk), s.manifests.log.Trim(ctx, manifest))
 }
 
 // ChunkBytesKept is how much the chunk log takes.
-func (s *Store) ChunkBytesKept(ctx context.Context) (bytes, next uint64, err error) {
+func (s *Store) ChunkBytesKept(ctx context.Context) (uint64, error) {
 	b, err := s.chunks.log.Bounds(ctx)
-	return b.Bytes, b.Last + 1, err
+	return b.Bytes, err
 }
 
 // Close closes the logs.

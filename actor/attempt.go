@@ -1,0 +1,69 @@
+package actor
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	pactor "github.com/asynkron/protoactor-go/actor"
+
+	"github.com/troupestream/troupe/internal/checkpoint"
+	"github.com/troupestream/troupe/internal/dataflow"
+	"github.com/troupestream/troupe/internal/snapshots"
+)
+
+// attempt is one try at running a job: from a checkpoint, or from nothing,
+// until the end or the first failure. Everything that belongs to it ends with
+// its context, and the next attempt begins only when all of it has ended.
+type attempt struct {
+	sys      *System
+	job      *pactor.PID
+	coord    *pactor.PID
+	spec     *JobSpec
+	number   int
+	store    *snapshots.Store
+	manifest *checkpoint.Manifest // what it resumes from; nil: from nothing
+	plan     *dataflow.Plan
+	letters  *letterbox
+	ready    *readyTasks
+	// What there is from before: the newest checkpoint's number, and all that
+	// are kept, oldest first.
+	lastNumber uint64
+	retained   []checkpoint.Retained
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	group  sync.WaitGroup
+	failed atomic.Bool
+	run    atomic.Int64 // when processing began, Unix nanoseconds
+}
+
+// background runs the I/O of one of the attempt's actors.
+func (a *attempt) background(f func(ctx context.Context)) {
+	a.group.Go(func() { f(a.ctx) })
+}
+
+// fail ends the attempt. The first failure counts; those that follow from it
+// do not.
+func (a *attempt) fail(task string, err error) {
+	if a.ctx.Err() == nil && a.failed.CompareAndSwap(false, true) {
+		a.sys.Send(a.job, attemptFailed{attempt: a.number, task: task, err: err})
+	}
+}
+
+func (a *attempt) now() time.Time { return time.Now() }
+
+// incarnation is the job's fencing epoch.
+func (a *attempt) incarnation() uint64 { return a.store.Incarnation() }
+
+// close lets go of what the attempt has open. Nothing of it runs any more.
+func (a *attempt) close() {
+	if a.ready != nil {
+		a.ready.close()
+	}
+	a.letters.close()
+	if a.store != nil {
+		_ = a.store.Close()
+	}
+}

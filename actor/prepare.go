@@ -1,0 +1,459 @@
+package actor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	pactor "github.com/asynkron/protoactor-go/actor"
+
+	"github.com/troupestream/troupe/internal/checkpoint"
+	"github.com/troupestream/troupe/internal/dataflow"
+	"github.com/troupestream/troupe/internal/flow"
+	"github.com/troupestream/troupe/internal/snapshots"
+	"github.com/troupestream/troupe/internal/storage"
+	"github.com/troupestream/troupe/internal/watermark"
+)
+
+// taskKey names a task: a chain of the plan, and which of its copies.
+type taskKey struct{ chain, index int }
+
+// readyTasks are the tasks of an attempt, restored and not yet running.
+type readyTasks struct {
+	finished bool // the checkpoint says that there is nothing left to do
+	tasks    []readyTask
+}
+
+type readyTask struct {
+	key             taskKey
+	name            string
+	actor           pactor.Actor
+	source          bool
+	writes, reads   string // topic of a Through that it is half of
+	sinks           bool
+	mailboxMessages int
+	mailboxBytes    int64
+	close           func() error
+}
+
+// close lets go of what the tasks have open.
+func (r *readyTasks) close() {
+	for _, t := range r.tasks {
+		_ = t.close()
+	}
+}
+
+// throughPIDs are the topics in the middle, with the actors of both halves.
+func (r *readyTasks) throughPIDs(tasks map[taskKey]*pactor.PID) []*through {
+	byTopic := map[string]*through{}
+	of := func(topic string) *through {
+		if byTopic[topic] == nil {
+			byTopic[topic] = &through{writers: map[string]bool{}}
+		}
+		return byTopic[topic]
+	}
+	for _, t := range r.tasks {
+		if t.writes != "" {
+			of(t.writes).writers[t.name] = true
+		}
+		if t.reads != "" {
+			th := of(t.reads)
+			th.readers = append(th.readers, tasks[t.key])
+		}
+	}
+	var all []*through
+	for _, t := range byTopic {
+		all = append(all, t)
+	}
+	return all
+}
+
+// prepare builds the attempt's tasks, restored from the newest checkpoint that
+// can be read.
+func (a *attempt) prepare(ctx context.Context) (*readyTasks, error) {
+	store, err := snapshots.Open(ctx, a.sys.store, a.spec.Name)
+	if err != nil {
+		return nil, err
+	}
+	a.store = store
+	defer store.ReleaseCache()
+	splits, err := a.planTasks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.letters.open(ctx); err != nil {
+		return nil, err
+	}
+	candidates, err := a.candidates(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i, m := range candidates {
+		ready, err := a.restore(ctx, m, splits)
+		if err == nil {
+			return ready, nil
+		}
+		damaged := errors.Is(err, storage.ErrCorrupt) || errors.Is(err, storage.ErrNotFound)
+		if m == nil || !damaged || i == len(candidates)-1 {
+			return nil, err
+		}
+		a.spec.Observer.CheckpointUnusable(err)
+	}
+	return nil, fmt.Errorf("internal: no checkpoint to restore")
+}
+
+// planTasks lists the splits of the sources and plans the tasks.
+func (a *attempt) planTasks(ctx context.Context) (map[*dataflow.Node][]string, error) {
+	splits, counts := map[*dataflow.Node][]string{}, map[int]int{}
+	for _, n := range a.spec.Nodes {
+		if n.Role != dataflow.Source {
+			continue
+		}
+		ids, err := n.Source.Splits(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("source %q: %w", n.Name, err)
+		}
+		splits[n], counts[n.ID] = ids, len(ids)
+	}
+	plan, err := dataflow.NewPlan(a.spec.Nodes, a.spec.Parallelism, counts)
+	a.plan = plan
+	return splits, err
+}
+
+// candidates are the checkpoints to restore from, best first; a nil one stands
+// for beginning from nothing. It is an error, and not a fresh start, when there
+// are checkpoints and none can be used.
+func (a *attempt) candidates(ctx context.Context) ([]*checkpoint.Manifest, error) {
+	found, unreadable, err := a.store.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, err := range unreadable {
+		a.spec.Observer.CheckpointUnusable(err)
+	}
+	if len(found) == 0 && len(unreadable) > 0 {
+		return nil, fmt.Errorf("none of the checkpoints of job %q can be read; the newest: %w", a.spec.Name, unreadable[len(unreadable)-1])
+	}
+	chosen, err := a.choose(found)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range chosen {
+		if m == nil {
+			continue
+		}
+		if err := a.compatible(m); err != nil {
+			return nil, err
+		}
+	}
+	return chosen, nil
+}
+
+// choose picks from the checkpoints, newest first, what the job is to begin
+// with.
+func (a *attempt) choose(found []snapshots.Found) ([]*checkpoint.Manifest, error) {
+	r := a.spec.Restore
+	for _, f := range found {
+		a.lastNumber = max(a.lastNumber, f.Checkpoint)
+		chunk, _ := f.OldestChunk()
+		a.retained = append([]checkpoint.Retained{{Checkpoint: f.Checkpoint, Seq: f.Seq, Chunk: chunk,
+			Savepoint: f.Savepoint}}, a.retained...)
+	}
+	named := r.Checkpoint != 0 || r.Savepoint != ""
+	if named && !a.spec.progressed.Load() {
+		for _, f := range found {
+			if (r.Checkpoint == 0 || f.Checkpoint == r.Checkpoint) && (r.Savepoint == "" || f.Savepoint == r.Savepoint) {
+				return []*checkpoint.Manifest{f.Manifest}, nil
+			}
+		}
+		return nil, fmt.Errorf("job %q has no such checkpoint: asked for %s; it has %s", a.spec.Name, r, listed(found))
+	}
+	var all []*checkpoint.Manifest
+	for _, f := range found {
+		all = append(all, f.Manifest)
+	}
+	if len(all) == 0 {
+		all = append(all, nil)
+	}
+	return all, nil
+}
+
+// String names the checkpoint asked for.
+func (r Restore) String() string {
+	if r.Savepoint != "" {
+		return fmt.Sprintf("savepoint %q", r.Savepoint)
+	}
+	return fmt.Sprintf("checkpoint %d", r.Checkpoint)
+}
+
+func listed(found []snapshots.Found) string {
+	if len(found) == 0 {
+		return "none"
+	}
+	s := ""
+	for i, f := range found {
+		if i > 0 {
+			s += ", "
+		}
+		s += fmt.Sprint(f.Checkpoint)
+		if f.Savepoint != "" {
+			s += fmt.Sprintf(" (savepoint %q)", f.Savepoint)
+		}
+	}
+	return s
+}
+
+// compatible refuses a checkpoint whose state would not fit.
+func (a *attempt) compatible(m *checkpoint.Manifest) error {
+	if m.KeyGroups != a.spec.KeyGroups {
+		return fmt.Errorf("job %q was begun with %d key groups and cannot go on with %d: the number is fixed for the life of a job", a.spec.Name, m.KeyGroups, a.spec.KeyGroups)
+	}
+	if a.spec.Restore.FreshState {
+		return nil
+	}
+	return a.spec.Compatible(m.Graph)
+}
+
+// restore builds all tasks from a manifest; nil: from nothing.
+func (a *attempt) restore(ctx context.Context, m *checkpoint.Manifest, splits map[*dataflow.Node][]string) (*readyTasks, error) {
+	replay := a.spec.Restore.Start.Kind != dataflow.StartDefault && !a.spec.progressed.Load()
+	b := &taskBuilder{attempt: a, ctx: ctx, manifest: m, splits: splits, replay: replay}
+	if a.spec.Restore.FreshState && !a.spec.progressed.Load() {
+		b.manifest = nil
+	}
+	a.manifest = b.manifest
+	if b.manifest != nil && b.manifest.Finished && !replay {
+		return &readyTasks{finished: true}, nil
+	}
+	r := &readyTasks{}
+	for _, c := range a.plan.Chains {
+		for i := range c.Parallelism {
+			t, err := b.build(c, i)
+			if err != nil {
+				r.close()
+				return nil, err
+			}
+			r.tasks = append(r.tasks, t)
+		}
+	}
+	return r, nil
+}
+
+// taskBuilder builds the tasks of an attempt.
+type taskBuilder struct {
+	attempt  *attempt
+	ctx      context.Context
+	manifest *checkpoint.Manifest
+	splits   map[*dataflow.Node][]string
+	replay   bool
+}
+
+func (b *taskBuilder) build(c *dataflow.Chain, index int) (readyTask, error) {
+	r := readyTask{key: taskKey{c.ID, index}, name: fmt.Sprintf("%s-%d", c.Name(), index)}
+	in := b.inputs(c, index)
+	w := b.attempt.spec.Window
+	r.mailboxMessages = (len(in.channels)+1)*(w.Parcels+2) + readAhead*(len(b.splits[c.Source])+1)
+	// A parcel may pass the window by its own size, which is bounded by a
+	// batch; the factor leaves room for that, not for a second window.
+	r.mailboxBytes = int64(len(in.channels)+1)*int64(w.Bytes)*4 + 64<<20
+	if c.Sink != nil {
+		return b.buildSink(r, c, index, in)
+	}
+	return b.buildTask(r, c, index, in)
+}
+
+// inputs are the channels of a task, from every task of the chains before it.
+func (b *taskBuilder) inputs(c *dataflow.Chain, index int) inputs {
+	in := inputs{attempt: b.attempt}
+	for head, w := range c.In {
+		for ch := range w.From.Parallelism {
+			in.channels = append(in.channels, inChannel{
+				head: head, channel: ch, link: w.Link, sender: taskKey{w.From.ID, ch},
+				edge: edgeIndex(w), target: index,
+				credit: flow.NewReceiver(uint64(b.attempt.number), b.attempt.spec.Window),
+			})
+		}
+	}
+	in.live = len(in.channels)
+	return in
+}
+
+// edgeIndex is the position of a wire among those that leave its chain.
+func edgeIndex(w *dataflow.Wire) int {
+	for i, o := range w.From.Out {
+		if o == w {
+			return i
+		}
+	}
+	return -1
+}
+
+func (b *taskBuilder) edges(c *dataflow.Chain, index int) (map[*dataflow.Wire]*outEdge, []*outEdge) {
+	byWire, list := map[*dataflow.Wire]*outEdge{}, []*outEdge{}
+	for _, w := range c.Out {
+		base := 0 // of this wire's channels among the receiver's inputs
+		for _, o := range w.To.In {
+			if o == w {
+				break
+			}
+			base += o.From.Parallelism
+		}
+		e := &outEdge{attempt: b.attempt}
+		name := w.From.Name() + "-" + w.To.Name()
+		for target := range w.To.Parallelism {
+			e.channels = append(e.channels, outChannel{input: base + index,
+				credit: flow.NewSender(uint64(b.attempt.number), b.attempt.spec.Window),
+				stats:  b.attempt.spec.Counters.edge(name, index, target)})
+		}
+		byWire[w] = e
+		list = append(list, e)
+	}
+	return byWire, list
+}
+
+func (b *taskBuilder) buildSink(r readyTask, c *dataflow.Chain, index int, in inputs) (readyTask, error) {
+	n, a := c.Sink, b.attempt
+	w, err := n.Sink.Open(b.ctx, b.sinkOpen(n, c, index))
+	if err != nil {
+		return r, fmt.Errorf("sink %q: %w", n.Name, err)
+	}
+	r.sinks, r.close, r.writes = true, w.Close, n.Topic
+	r.actor = &sink{attempt: a, name: r.name, node: n, index: index, policy: n.Policy, writer: w, in: in,
+		aligner: checkpoint.NewAligner(len(in.channels), a.spec.ExactlyOnce),
+		times:   watermark.NewTracker(len(in.channels)), metrics: a.spec.Counters.Of(n.Name, index)}
+	return r, nil
+}
+
+func (b *taskBuilder) sinkOpen(n *dataflow.Node, c *dataflow.Chain, index int) dataflow.SinkOpen {
+	o := dataflow.SinkOpen{Job: b.attempt.spec.Name, Sink: n.Name, Task: index, Tasks: c.Parallelism,
+		Incarnation: b.attempt.incarnation(), ExactlyOnce: b.attempt.spec.ExactlyOnce, Resumed: b.manifest != nil}
+	if b.manifest != nil && index == 0 {
+		o.States = b.manifest.Sinks[n.Name]
+	}
+	return o
+}
+
+func (b *taskBuilder) buildTask(r readyTask, c *dataflow.Chain, index int, in inputs) (readyTask, error) {
+	a := b.attempt
+	byWire, out := b.edges(c, index)
+	task, err := dataflow.NewTask(a.plan, c, index, b.options(c, index, byWire))
+	if err != nil {
+		return r, err
+	}
+	r.close, r.sinks = task.Close, task.HasSinks()
+	if err := b.restoreState(task); err != nil {
+		return r, errors.Join(err, task.Close())
+	}
+	core := taskCore{attempt: a, name: r.name, task: task, out: out}
+	if c.Source == nil {
+		r.actor = &stage{taskCore: core, in: in, aligner: checkpoint.NewAligner(len(in.channels), a.spec.ExactlyOnce)}
+		return r, nil
+	}
+	return b.buildSource(r, c, index, core)
+}
+
+func (b *taskBuilder) options(c *dataflow.Chain, index int, edges map[*dataflow.Wire]*outEdge) dataflow.TaskOptions {
+	a := b.attempt
+	o := dataflow.TaskOptions{
+		Context: a.ctx, Job: a.spec.Name, KeyGroups: a.spec.KeyGroups, BatchSize: a.spec.BatchSize,
+		Incarnation: a.incarnation(), ExactlyOnce: a.spec.ExactlyOnce, Resumed: b.manifest != nil,
+		Now: a.now, DeadLetter: a.letters.put, Warn: func(msg string, args ...any) { a.sys.log.Warn(msg, args...) },
+		Metrics:    func(node string) *dataflow.Metrics { return a.spec.Counters.Of(node, index) },
+		Edge:       func(w *dataflow.Wire) dataflow.Edge { return edges[w] },
+		SinkStates: map[string][][]byte{},
+	}
+	if c.Source != nil {
+		o.Origins = b.splitsOf(c, index)
+	}
+	if b.manifest != nil && index == 0 {
+		o.SinkStates = b.manifest.Sinks
+	}
+	return o
+}
+
+func (b *taskBuilder) restoreState(task *dataflow.Task) error {
+	if b.manifest == nil {
+		return nil
+	}
+	return task.Restore(dataflow.Snapshot{
+		Positions: b.manifest.Positions,
+		Segments: func(node string, group int, f func([]byte) error) error {
+			return b.attempt.store.Segments(b.ctx, b.manifest, node, group, f)
+		},
+	})
+}
+
+// splitsOf deals the splits of a source out to its tasks.
+func (b *taskBuilder) splitsOf(c *dataflow.Chain, index int) []string {
+	var own []string
+	for i, id := range b.splits[c.Source] {
+		if i%c.Parallelism == index {
+			own = append(own, id)
+		}
+	}
+	return own
+}
+
+func (b *taskBuilder) buildSource(r readyTask, c *dataflow.Chain, index int, core taskCore) (readyTask, error) {
+	n := c.Source
+	s := &source{taskCore: core, node: n, policy: n.Policy, metrics: b.attempt.spec.Counters.Of(n.Name, index)}
+	r.source, r.reads = true, n.Topic
+	closeTask := r.close
+	r.close = func() error { return errors.Join(s.closeReaders(), closeTask()) }
+	for _, id := range b.splitsOf(c, index) {
+		sp := &split{id: id}
+		if b.manifest != nil && !b.replay {
+			sp.position = b.manifest.Positions[n.Name][id]
+		}
+		reader, err := n.Source.Open(b.ctx, dataflow.OpenRequest{Split: id, Position: sp.position,
+			Start: b.attempt.spec.Restore.Start, Until: b.attempt.spec.Restore.Until})
+		if err != nil {
+			return r, errors.Join(fmt.Errorf("source %q: %w", n.Name, err), r.close())
+		}
+		sp.reader = reader
+		s.splits = append(s.splits, sp)
+	}
+	b.attempt.spec.Counters.setLag(n.Name, index, s.lag)
+	r.actor = s
+	return r, nil
+}
+
+// closeReaders closes what the source reads from. Nobody reads any more.
+func (s *source) closeReaders() error {
+	var errs []error
+	for _, sp := range s.splits {
+		if sp.reader != nil {
+			errs = append(errs, sp.reader.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// lag is how many records are known to wait in the source's splits, or -1.
+func (s *source) lag() int64 {
+	sum := int64(0)
+	for _, sp := range s.splits {
+		n := sp.lag.Load()
+		if n < 0 {
+			return -1
+		}
+		sum += n
+	}
+	return sum
+}
+
+// newCoordinatorActor returns the coordinator of an attempt.
+func newCoordinatorActor(a *attempt, r *readyTasks) *coordinator {
+	c := &coordinator{attempt: a, core: checkpoint.NewCoordinator(a.spec.Checkpoints, len(r.tasks), a.lastNumber, a.now()),
+		answers: map[checkpoint.Request][]func(checkpoint.Manifest, error){}, ended: map[string]bool{},
+		commits: map[uint64]map[string]bool{}, manifest: a.manifest, retained: a.retained}
+	for _, t := range r.tasks {
+		if len(a.plan.Chains[t.key.chain].Out) == 0 {
+			c.expected.ends++
+		}
+		if t.sinks {
+			c.expected.commits++
+		}
+	}
+	return c
+}

@@ -1,0 +1,340 @@
+package actor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	pactor "github.com/asynkron/protoactor-go/actor"
+
+	"github.com/troupestream/troupe/internal/dataflow"
+	"github.com/troupestream/troupe/internal/watermark"
+)
+
+// readAhead is how many batches of a split may be read before they are
+// processed.
+const readAhead = 2
+
+// source runs one task of a chain that begins with a source.
+//
+//	owns      its dataflow.Task, and the readers of its splits
+//	receives  filled, from the goroutines that read; granted, from the tasks
+//	          behind it; takeCheckpoint, checkpointCompleted, from the coordinator
+//	sends     parcels to the tasks behind it; its part of every checkpoint, and
+//	          inputEnded when nothing follows, to the coordinator
+//	keeps     at most readAhead batches a split; parcels that wait for credit
+//	dies      with its attempt
+type source struct {
+	taskCore
+	node    *dataflow.Node
+	policy  dataflow.Policy
+	splits  []*split
+	queue   []*filled // read, not yet processed
+	live    int
+	stopped bool // behind the barrier of a last checkpoint
+	unsent  int
+	records int64 // processed since the last complete checkpoint
+	taken   []recordsTaken
+	metrics *dataflow.Metrics
+}
+
+type recordsTaken struct {
+	number  uint64
+	records int64
+}
+
+// split is one part of the source and how far it was read.
+type split struct {
+	id       string
+	reader   dataflow.SplitReader
+	position []byte // behind what was processed
+	lag      atomic.Int64
+	ended    bool
+	closing  bool // it was told to read to the end
+
+	session int // counts the readers it has had
+	tokens  chan struct{}
+	stop    context.CancelFunc
+	stopped chan struct{} // closed when nobody reads any more
+}
+
+// MailboxBytes makes a filled batch data: control messages pass it.
+func (f *filled) MailboxBytes() int { return parcelOverhead }
+
+// Receive implements pactor.Actor.
+func (s *source) Receive(ctx pactor.Context) {
+	switch m := ctx.Message().(type) {
+	case *pactor.Started:
+		s.start(ctx)
+		return
+	case begin:
+		s.begin(m)
+		s.startReading()
+	case *filled:
+		s.queue = append(s.queue, m)
+	case takeCheckpoint:
+		s.takeCheckpoint(m)
+	case readToEnd:
+		s.readToEnd()
+	case reopened:
+		s.reopened(m)
+	case checkpointCompleted:
+		s.confirm(m.number)
+		s.common(m)
+	default:
+		if !s.common(m) {
+			return
+		}
+	}
+	s.work()
+}
+
+func (s *source) startReading() {
+	s.live = len(s.splits)
+	if s.live == 0 {
+		s.endAll()
+		return
+	}
+	for i := range s.splits {
+		s.startSplit(i)
+	}
+}
+
+// readToEnd ends every split where it ends now: its reader is replaced by one
+// that knows its end. What was read and not yet processed is read again.
+func (s *source) readToEnd() {
+	for i, sp := range s.splits {
+		if sp.ended || sp.closing {
+			continue
+		}
+		sp.closing = true
+		sp.stop()
+		reader, done, request := sp.reader, sp.stopped, dataflow.OpenRequest{Split: sp.id, Position: sp.position,
+			Start: s.attempt.spec.Restore.Start, Until: dataflow.Until{End: true}}
+		s.attempt.background(func(ctx context.Context) {
+			<-done
+			err := reader.Close()
+			var next dataflow.SplitReader
+			if err == nil {
+				next, err = s.node.Source.Open(ctx, request)
+			}
+			s.attempt.sys.Send(s.self, reopened{split: i, reader: next, err: err})
+		})
+	}
+}
+
+// reopened brings the reader that knows where its split ends.
+type reopened struct {
+	split  int
+	reader dataflow.SplitReader
+	err    error
+}
+
+func (s *source) reopened(m reopened) {
+	if m.err != nil {
+		s.fail(fmt.Errorf("source %q, split %q: %w", s.node.Name, s.splits[m.split].id, m.err))
+		return
+	}
+	s.splits[m.split].reader = m.reader
+	s.startSplit(m.split)
+}
+
+// startSplit begins to read a split with the reader it has now.
+func (s *source) startSplit(i int) {
+	sp := s.splits[i]
+	sp.session++
+	sp.tokens = make(chan struct{}, readAhead)
+	for range readAhead {
+		sp.tokens <- struct{}{}
+	}
+	ctx, cancel := context.WithCancel(s.attempt.ctx)
+	done := make(chan struct{})
+	sp.stop, sp.stopped = cancel, done
+	reader, session, tokens := sp.reader, sp.session, sp.tokens
+	s.attempt.background(func(context.Context) {
+		defer close(done)
+		s.read(ctx, i, session, reader, tokens)
+	})
+}
+
+// read is the goroutine that reads a split, one batch for each token.
+func (s *source) read(ctx context.Context, i, session int, reader dataflow.SplitReader, tokens chan struct{}) {
+	for {
+		select {
+		case <-tokens:
+		case <-ctx.Done():
+			return
+		}
+		batch, n, err := reader.Read(ctx, s.attempt.spec.BatchSize)
+		if ctx.Err() != nil {
+			return
+		}
+		s.attempt.sys.Send(s.self, &filled{split: i, session: session, batch: batch, records: n, err: err,
+			position: reader.Position(), lag: reader.Lag()})
+		var bad *dataflow.RecordError
+		if err != nil && !errors.As(err, &bad) {
+			return
+		}
+	}
+}
+
+// work processes what was read, as far as credit allows.
+func (s *source) work() {
+	for range parcelsPerTurn {
+		if s.attempt.failed.Load() {
+			return
+		}
+		if len(s.queue) == 0 || s.stopped || s.stalled() {
+			s.idle()
+			return
+		}
+		f := s.queue[0]
+		s.queue[0] = nil
+		s.queue = s.queue[1:]
+		if err := s.process(f); err != nil {
+			s.fail(err)
+			return
+		}
+		s.encodeSome(false)
+	}
+	s.later()
+}
+
+func (s *source) idle() {
+	if s.unsent > 0 && !s.stalled() {
+		s.unsent = 0
+		s.task.Flush()
+	}
+	s.encodeSome(true)
+}
+
+func (s *source) process(f *filled) error {
+	sp := s.splits[f.split]
+	if f.session != sp.session || (sp.closing && sp.session == 1) {
+		return nil
+	}
+	if f.batch != nil {
+		if err := s.deliver(f); err != nil {
+			return err
+		}
+	}
+	sp.position = f.position
+	sp.lag.Store(f.lag)
+	if s.unsent++; s.unsent >= parcelsPerFlush {
+		s.unsent = 0
+		s.task.Flush()
+	}
+	var bad *dataflow.RecordError
+	switch {
+	case f.err == nil:
+	case errors.Is(f.err, io.EOF):
+		return s.endSplit(f.split)
+	case errors.As(f.err, &bad):
+		if err := s.unreadable(sp, bad); err != nil {
+			return err
+		}
+	default:
+		return fmt.Errorf("source %q, split %q: %w", s.node.Name, sp.id, f.err)
+	}
+	sp.tokens <- struct{}{}
+	return nil
+}
+
+func (s *source) deliver(f *filled) error {
+	link := s.node.Outputs[0].Link
+	if f.records > 0 {
+		s.records += int64(f.records)
+		s.metrics.In.Add(int64(f.records))
+		s.metrics.Out.Add(int64(f.records))
+		p := dataflow.Parcel{Batch: f.batch, Records: f.records, Watermark: watermark.Min}
+		if err := s.task.Deliver(0, f.split, &p); err != nil {
+			return err
+		}
+	}
+	link.Release(f.batch)
+	return nil
+}
+
+// unreadable treats a record that the reader could not make sense of as the
+// source's error policy says.
+func (s *source) unreadable(sp *split, bad *dataflow.RecordError) error {
+	s.metrics.Failures.Add(1)
+	switch s.policy.Then {
+	case dataflow.ToTopic:
+		s.metrics.DeadLetters.Add(1)
+		return s.attempt.letters.put(dataflow.DeadLetter{Topic: s.policy.Topic, Node: s.node.Name, Value: bad.Raw,
+			Time: dataflow.NoTime, Error: bad.Error(), Attempts: 1, Origin: bad.Where})
+	case dataflow.SkipRecord:
+		s.metrics.Skipped.Add(1)
+		return nil
+	default:
+		return &Unreadable{Source: s.node.Name, Split: sp.id, Err: bad}
+	}
+}
+
+// Unreadable is a record that a source could not make sense of, and whose error
+// policy is to fail.
+type Unreadable struct {
+	Source, Split string
+	Err           *dataflow.RecordError
+}
+
+func (e *Unreadable) Error() string {
+	return fmt.Sprintf("source %q cannot read a record: %v; give the source another error policy to pass over such records", e.Source, e.Err)
+}
+
+// Unwrap returns the record's error.
+func (e *Unreadable) Unwrap() error { return e.Err }
+
+func (s *source) endSplit(i int) error {
+	s.splits[i].ended = true
+	s.live--
+	if err := s.task.EndOrigin(i); err != nil {
+		return err
+	}
+	if err := s.task.Deliver(0, i, &dataflow.Parcel{Watermark: watermark.Max}); err != nil {
+		return err
+	}
+	if s.live == 0 {
+		s.end()
+	}
+	return nil
+}
+
+// endAll ends a task that has no split to read.
+func (s *source) endAll() {
+	if err := s.task.Deliver(0, 0, &dataflow.Parcel{Watermark: watermark.Max}); err != nil {
+		s.fail(err)
+		return
+	}
+	s.end()
+}
+
+func (s *source) takeCheckpoint(m takeCheckpoint) {
+	s.stopped = s.stopped || m.stop
+	part := s.snap.newPart()
+	positions := map[string][]byte{}
+	for _, sp := range s.splits {
+		positions[sp.id] = sp.position
+	}
+	part.Positions[s.node.Name] = positions
+	part.RecordsIn = s.records
+	s.taken = append(s.taken, recordsTaken{m.number, s.records})
+	s.snapshot(m.number, part)
+}
+
+// confirm forgets the records that a complete checkpoint has counted.
+func (s *source) confirm(number uint64) {
+	for len(s.taken) > 0 && s.taken[0].number <= number {
+		if s.taken[0].number == number {
+			done := s.taken[0].records
+			s.records -= done
+			for i := range s.taken {
+				s.taken[i].records -= done
+			}
+		}
+		s.taken = s.taken[1:]
+	}
+}

@@ -1,0 +1,230 @@
+package actor
+
+import (
+	"fmt"
+
+	pactor "github.com/asynkron/protoactor-go/actor"
+
+	"github.com/troupestream/troupe/internal/checkpoint"
+	"github.com/troupestream/troupe/internal/dataflow"
+)
+
+const (
+	parcelsPerTurn  = 4  // processed before control messages are looked at
+	parcelsPerFlush = 16 // processed before what is gathered goes out, at the latest
+)
+
+// stage runs one task of a chain that is fed by other tasks.
+//
+//	owns      its dataflow.Task: operators and their keyed state
+//	receives  parcels, from the tasks before it; granted, from those behind it;
+//	          checkpointCompleted and checkpointAborted, from the coordinator
+//	sends     parcels and granted to its neighbours; its part of every
+//	          checkpoint, and inputEnded when nothing follows, to the coordinator
+//	keeps     parcels that have come in and cannot be processed yet, within the
+//	          credit it has granted; parcels that wait for credit
+//	dies      with its attempt
+type stage struct {
+	taskCore
+	in      inputs
+	aligner *checkpoint.Aligner
+	unsent  int // parcels processed since the last flush
+}
+
+// taskCore is what stages and sources share.
+type taskCore struct {
+	attempt *attempt
+	name    string
+	self    *pactor.PID
+	task    *dataflow.Task
+	out     []*outEdge
+	snap    snapshotting
+	again   bool // a resume is under way to this actor
+	ended   bool
+	ticking bool
+}
+
+func (c *taskCore) start(ctx pactor.Context) {
+	c.self = ctx.Self()
+	c.snap = snapshotting{attempt: c.attempt, self: c.self, name: c.name, task: c.task}
+}
+
+// begin connects the task to its neighbours.
+func (c *taskCore) begin(m begin) {
+	for i, w := range c.task.Chain.Out {
+		for t := range c.out[i].channels {
+			c.out[i].channels[t].to = m.tasks[taskKey{w.To.ID, t}]
+		}
+	}
+	c.ticking = c.task.Ticks()
+	c.scheduleTick()
+}
+
+// stalled says whether output waits for credit.
+func (c *taskCore) stalled() bool {
+	for _, e := range c.out {
+		if e.waiting > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// later makes the actor go on after the control messages that wait.
+func (c *taskCore) later() {
+	if !c.again {
+		c.again = true
+		c.attempt.sys.Send(c.self, resume{})
+	}
+}
+
+func (c *taskCore) fail(err error) { c.attempt.fail(c.name, err) }
+
+// end tells everybody downstream, or the coordinator when there is nobody, that
+// the task has no more to say. It still takes part in checkpoints.
+func (c *taskCore) end() {
+	c.ended = true
+	c.task.Flush()
+	c.task.End()
+	if len(c.out) == 0 {
+		c.attempt.sys.Send(c.attempt.coord, inputEnded{task: c.name})
+	}
+}
+
+// common handles the messages that stages and sources have in common.
+func (c *taskCore) common(message any) (handled bool) {
+	switch m := message.(type) {
+	case granted:
+		c.out[m.edge].granted(m.target, m.grant)
+	case chunkWritten:
+		c.snap.chunkWritten(m)
+	case lettersStored:
+		c.snap.lettersStored(m)
+	case checkpointCompleted:
+		c.completed(m.number)
+	case tick:
+		c.tick()
+	case resume:
+		c.again = false
+	default:
+		return false
+	}
+	return true
+}
+
+func (c *taskCore) completed(number uint64) {
+	c.snap.completed(number)
+	if err := c.task.CommitSinks(c.attempt.ctx, number); err != nil {
+		c.fail(fmt.Errorf("commit checkpoint %d: %w", number, err))
+		return
+	}
+	if c.task.HasSinks() {
+		c.attempt.sys.Send(c.attempt.coord, committed{number: number, task: c.name})
+	}
+}
+
+// snapshot takes the task's part of a checkpoint.
+func (c *taskCore) snapshot(number uint64, part checkpoint.Part) {
+	states, err := c.task.PrepareSinks(c.attempt.ctx, number)
+	if err != nil {
+		c.fail(fmt.Errorf("prepare checkpoint %d: %w", number, err))
+		return
+	}
+	part.Sinks = states
+	c.snap.begin(number, part)
+}
+
+// encodeSome goes on with a snapshot, a little with every batch.
+func (c *taskCore) encodeSome(idle bool) {
+	turns := 1
+	if idle {
+		turns = encodeTurnsAlone
+	}
+	for range turns {
+		if !c.snap.advance() {
+			return
+		}
+	}
+	c.later()
+}
+
+// Receive implements pactor.Actor.
+func (s *stage) Receive(ctx pactor.Context) {
+	switch m := ctx.Message().(type) {
+	case *pactor.Started:
+		s.start(ctx)
+		return
+	case begin:
+		s.begin(m)
+		for i := range s.in.channels {
+			c := &s.in.channels[i]
+			c.from = m.tasks[c.sender]
+		}
+		return
+	case *parcel:
+		s.in.accept(m)
+	case checkpointAborted:
+		s.aligner.Abort(m.number)
+	default:
+		if !s.common(m) {
+			return
+		}
+	}
+	s.work()
+}
+
+// work processes what has come in, as far as credit allows, and comes back for
+// the rest after letting control messages in.
+func (s *stage) work() {
+	for range parcelsPerTurn {
+		if s.attempt.failed.Load() {
+			return
+		}
+		i := -1
+		if !s.stalled() {
+			i = s.in.next(s.aligner.Blocked)
+		}
+		if i < 0 {
+			s.idle()
+			return
+		}
+		s.process(i)
+		s.encodeSome(false)
+	}
+	s.later()
+}
+
+func (s *stage) idle() {
+	s.flush()
+	s.encodeSome(true)
+}
+
+func (s *stage) flush() {
+	if s.unsent > 0 && !s.stalled() {
+		s.unsent = 0
+		s.task.Flush()
+	}
+}
+
+func (s *stage) process(i int) {
+	c := &s.in.channels[i]
+	p := c.queue.pop()
+	err := s.task.Deliver(c.head, c.channel, &p.Parcel)
+	if p.Batch != nil {
+		c.link.Release(p.Batch)
+	}
+	if err != nil {
+		s.fail(err)
+		return
+	}
+	s.in.consumed(i, p.MailboxBytes())
+	if s.unsent++; s.unsent >= parcelsPerFlush {
+		s.flush()
+	}
+	if p.Barrier != 0 && s.aligner.Barrier(i, p.Barrier) {
+		s.snapshot(p.Barrier, s.snap.newPart())
+	}
+	if p.End && s.in.end(i) {
+		s.end()
+	}
+}

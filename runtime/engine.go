@@ -1,0 +1,190 @@
+package runtime
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/troupestream/troupe/actor"
+	"github.com/troupestream/troupe/internal/storage"
+	"github.com/troupestream/troupe/internal/telemetry"
+	"github.com/troupestream/troupe/topology"
+)
+
+// Engine is a worker process: a store in a data directory, and the actors on it.
+// It is safe for concurrent use.
+type Engine struct {
+	config    config
+	dir       string
+	temporary bool
+	log       *slog.Logger
+	store     storage.Store
+	system    *actor.System
+	telemetry *telemetry.Telemetry
+	metrics   *telemetry.Instruments
+
+	mu     sync.Mutex
+	jobs   map[string]*Job
+	closed bool
+}
+
+// ErrClosed: the engine was closed.
+var ErrClosed = errors.New("the engine is closed")
+
+// Open starts an engine. Close it.
+func Open(ctx context.Context, opts ...Option) (*Engine, error) {
+	c := defaults()
+	if err := c.apply(opts); err != nil {
+		return nil, err
+	}
+	e := &Engine{config: c, dir: c.engine.dir, log: c.engine.logger, jobs: map[string]*Job{}}
+	if e.log == nil {
+		e.log = slog.Default()
+	}
+	if err := e.open(ctx); err != nil {
+		return nil, errors.Join(err, e.release(ctx))
+	}
+	return e, nil
+}
+
+func (e *Engine) open(ctx context.Context) (err error) {
+	if e.dir == "" {
+		if e.dir, err = os.MkdirTemp("", "troupe-"); err != nil {
+			return fmt.Errorf("make a temporary data directory: %w; name one with DataDir", err)
+		}
+		e.temporary = true
+	}
+	if e.store, err = storage.Open(ctx, e.dir, storage.Options{Logger: e.log}); err != nil {
+		return err
+	}
+	c := &e.config.engine
+	e.telemetry, err = telemetry.Open(ctx, telemetry.Options{TracerProvider: c.tracers, MeterProvider: c.meters, SampleRatio: c.ratio})
+	if err != nil {
+		return err
+	}
+	e.system = actor.NewSystem(e.store, actor.WithLogger(e.log))
+	e.metrics, err = e.telemetry.Instruments(e.snapshot)
+	return err
+}
+
+// Topics hands out the engine's topics.
+func (e *Engine) Topics() *actor.System { return e.system }
+
+// Dir is the data directory.
+func (e *Engine) Dir() string { return e.dir }
+
+// Run starts a topology and waits for its end; see Job.Wait. When ctx ends, the
+// job is stopped in good order.
+func (e *Engine) Run(ctx context.Context, b *topology.Builder, opts ...Option) (Report, error) {
+	j, err := e.Start(ctx, b, opts...)
+	if err != nil {
+		return Report{}, err
+	}
+	return j.await(ctx)
+}
+
+// Start starts a topology. Its name identifies the job: an engine runs one of a
+// name at a time, and a job continues from the checkpoints of its name.
+func (e *Engine) Start(ctx context.Context, b *topology.Builder, opts ...Option) (*Job, error) {
+	c := e.config
+	c.touched = false
+	if err := c.apply(opts); err != nil {
+		return nil, err
+	}
+	if c.touched {
+		return nil, errors.New("runtime: DataDir, Logger, the providers and SampleRatio belong to Open: they concern the engine as a whole")
+	}
+	g, err := b.Build()
+	if err != nil {
+		return nil, err
+	}
+	drawing, err := json.Marshal(g)
+	if err != nil {
+		return nil, fmt.Errorf("describe topology %q: %w", g.Name(), err)
+	}
+	return e.start(newJob(e, g, c.job, drawing))
+}
+
+func (e *Engine) start(j *Job) (*Job, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil, ErrClosed
+	}
+	if e.jobs[j.name] != nil {
+		return nil, fmt.Errorf("job %q is running: stop it first, or give the topology another name", j.name)
+	}
+	handle, err := e.system.StartJob(j.spec())
+	if err != nil {
+		return nil, err
+	}
+	j.handle = handle
+	e.jobs[j.name] = j
+	go j.watch()
+	return j, nil
+}
+
+func (e *Engine) forget(j *Job) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.jobs, j.name)
+}
+
+// Jobs are the jobs that run, in no order.
+func (e *Engine) Jobs() []*Job {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := make([]*Job, 0, len(e.jobs))
+	for _, j := range e.jobs {
+		all = append(all, j)
+	}
+	return all
+}
+
+// Close stops all jobs in good order, and the engine. It waits until they have
+// ended, or ctx has.
+func (e *Engine) Close(ctx context.Context) error {
+	e.mu.Lock()
+	e.closed = true
+	e.mu.Unlock()
+	var errs []error
+	for _, j := range e.Jobs() {
+		j.handle.Stop()
+	}
+	for _, j := range e.Jobs() {
+		if _, err := j.Wait(ctx); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errors.Join(errs...), e.release(ctx))
+}
+
+// release closes what is open, in the reverse order of opening.
+func (e *Engine) release(ctx context.Context) error {
+	var errs []error
+	if e.metrics != nil {
+		errs = append(errs, e.metrics.Close())
+	}
+	if e.system != nil {
+		errs = append(errs, e.system.Close(ctx))
+	}
+	if e.telemetry != nil {
+		flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		if err := e.telemetry.Shutdown(flush); err != nil {
+			e.log.Warn("the last telemetry was not exported", "error", err)
+		}
+		cancel()
+	}
+	if e.store != nil {
+		errs = append(errs, e.store.Close())
+	}
+	if e.temporary {
+		errs = append(errs, os.RemoveAll(e.dir))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,121 @@
+package runtime
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// show prints the job's status until the returned function is called: on what
+// the option Status named, else on standard error if that is a terminal.
+func (j *Job) show() (stop func()) {
+	w, live := j.config.status, true
+	if !j.config.statusForced {
+		w = os.Stderr
+		live = term.IsTerminal(int(os.Stderr.Fd()))
+	}
+	if w == nil || !live {
+		return func() {}
+	}
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		j.showOn(w, done)
+	}()
+	return func() {
+		close(done)
+		<-ended
+	}
+}
+
+func (j *Job) showOn(w io.Writer, done <-chan struct{}) {
+	t := time.NewTicker(j.config.statusEvery)
+	defer t.Stop()
+	before, at := int64(0), time.Now()
+	for {
+		select {
+		case <-t.C:
+			s := j.Status()
+			now, in := time.Now(), s.recordsIn()
+			// Back to the start of the line, and clear it: the status stays in place.
+			fmt.Fprintf(w, "\r\x1b[K%s", s.line(float64(in-before)/now.Sub(at).Seconds()))
+			before, at = in, now
+		case <-done:
+			fmt.Fprint(w, "\r\x1b[K")
+			return
+		}
+	}
+}
+
+// recordsIn is how many records sources have read.
+func (s *Status) recordsIn() (n int64) {
+	for _, o := range s.Operators {
+		if o.Kind == "source" {
+			n += o.Out
+		}
+	}
+	return n
+}
+
+// line is the status in one line.
+func (s *Status) line(rate float64) string {
+	parts := []string{s.Job, string(s.State), fmt.Sprintf("%s records/s", count(int64(rate)))}
+	if lag := s.lag(); lag >= 0 {
+		parts = append(parts, "lag "+count(lag))
+	}
+	if w := s.watermark(); w != "" {
+		parts = append(parts, "watermark "+w)
+	}
+	if c := s.Checkpoint; c != nil {
+		parts = append(parts, fmt.Sprintf("checkpoint %d, %s ago", c.Number, time.Since(c.Time).Round(time.Second)))
+	}
+	if s.Failure != nil && s.State == Waiting {
+		parts = append(parts, "failed: "+strings.SplitN(s.Failure.Error(), "\n", 2)[0])
+	}
+	return strings.Join(parts, " · ")
+}
+
+func (s *Status) lag() int64 {
+	sum, known := int64(0), false
+	for _, o := range s.Operators {
+		if o.Lag >= 0 {
+			sum, known = sum+o.Lag, true
+		}
+	}
+	if !known {
+		return -1
+	}
+	return sum
+}
+
+// watermark is the lowest watermark that any operator knows.
+func (s *Status) watermark() string {
+	low, ended := time.Time{}, false
+	for _, o := range s.Operators {
+		ended = ended || o.Ended
+		if !o.Watermark.IsZero() && (low.IsZero() || o.Watermark.Before(low)) {
+			low = o.Watermark
+		}
+	}
+	switch {
+	case !low.IsZero():
+		return low.UTC().Format("2006-01-02T15:04:05Z")
+	case ended:
+		return "at the end"
+	default:
+		return ""
+	}
+}
+
+// count writes a number with commas.
+func count(n int64) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}

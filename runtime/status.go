@@ -1,0 +1,95 @@
+package runtime
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/troupestream/troupe/internal/dataflow"
+	"github.com/troupestream/troupe/internal/watermark"
+)
+
+// Status is how a job is doing.
+type Status struct {
+	Job        string
+	State      State
+	Attempt    int // counts from 1; 0 while the first is being restored
+	Uptime     time.Duration
+	Failure    error       // of the last attempt that failed
+	Checkpoint *Checkpoint // the newest complete one
+	Operators  []OperatorStatus
+}
+
+// OperatorStatus are the figures of an operator, over all its tasks and since
+// the job was started.
+type OperatorStatus struct {
+	Name, Kind  string
+	In, Out     int64     // records
+	Late        int64     // behind the watermark
+	Future      int64     // too far ahead to move the watermark
+	Failures    int64     // calls of user code that panicked, records that could not be read or written
+	DeadLetters int64     // records sent to a dead-letter topic
+	Skipped     int64     // records passed over as the error policy says
+	Expired     int64     // state entries that outlived their time-to-live
+	Keys        int64     // with state
+	Watermark   time.Time // the lowest of its tasks; zero: none yet
+	Ended       bool      // its watermark is at the end of time: the input has ended
+	Lag         int64     // records known to wait in front of a source; -1: unknown
+}
+
+// Status returns how the job is doing now.
+func (j *Job) Status() Status {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return Status{Job: j.name, State: j.state, Attempt: j.attempt, Uptime: time.Since(j.started),
+		Failure: j.failure, Checkpoint: j.last, Operators: j.operators()}
+}
+
+// operators sums the counters up by operator, in the order of the topology.
+func (j *Job) operators() []OperatorStatus {
+	sums := map[string]*OperatorStatus{}
+	marks := map[string]int64{}
+	order := map[string]int{}
+	for i, n := range j.graph.Nodes() {
+		sums[n.Name] = &OperatorStatus{Name: n.Name, Kind: n.Kind, Lag: -1}
+		order[n.Name] = i
+		if n.Role == dataflow.Source {
+			sums[n.Name].Lag = j.counters.Lag(n.Name)
+		}
+	}
+	j.counters.Each(func(node string, _ int, m *dataflow.Metrics) {
+		s := sums[node]
+		if s == nil {
+			return
+		}
+		s.add(m)
+		w := m.Watermark.Load()
+		if low, seen := marks[node]; !seen || w < low {
+			marks[node] = w
+		}
+	})
+	list := make([]OperatorStatus, 0, len(sums))
+	for name, s := range sums {
+		if w, seen := marks[name]; seen && w != watermark.Min {
+			s.Ended = w == watermark.Max
+			if !s.Ended {
+				s.Watermark = time.UnixMilli(w)
+			}
+		}
+		list = append(list, *s)
+	}
+	slices.SortFunc(list, func(a, b OperatorStatus) int { return cmp.Compare(order[a.Name], order[b.Name]) })
+	return list
+}
+
+func (s *OperatorStatus) add(m *dataflow.Metrics) {
+	s.In += m.In.Load()
+	s.Out += m.Out.Load()
+	s.Late += m.Late.Load()
+	s.Future += m.Future.Load()
+	s.Failures += m.Failures.Load()
+	s.DeadLetters += m.DeadLetters.Load()
+	s.Skipped += m.Skipped.Load()
+	s.Expired += m.Expired.Load()
+	s.Keys += m.Keys.Load()
+}
