@@ -143,30 +143,27 @@ type batchPlan struct {
 	lines    map[string]producerLine
 }
 
-// fill takes orders from the queue into the plan until it is full, in order, and
-// settles those that need no storing. It returns what stays in the queue.
+// fill takes orders from the front of the queue into the plan, until it is full
+// or one must wait for it to be stored, and settles those that need no storing.
+// It returns what stays in the queue. All is decided in the order of the queue.
 func (b *batchPlan) fill(s *logState, queue []*order) []*order {
 	b.reset()
-	kept := queue[:0]
-	for i, o := range queue {
-		if b.isFull(o) {
-			kept = append(kept, queue[i:]...)
+	i := 0
+	for ; i < len(queue) && !b.isFull(queue[i]); i++ {
+		o := queue[i]
+		v, ack, err := b.judge(s, o)
+		if v == undecided {
 			break
 		}
-		v, ack, err := b.judge(s, o)
 		if v == accepted {
 			err = b.add(o)
 		}
-		switch {
-		case v == undecided:
-			kept = append(kept, o)
-		case v == duplicate || err != nil:
-			b.taken += o.MailboxBytes()
+		b.taken += o.MailboxBytes()
+		if v == duplicate || err != nil {
 			o.settle(ack, err)
-		default:
-			b.taken += o.MailboxBytes()
 		}
 	}
+	kept := append(queue[:0], queue[i:]...)
 	clear(queue[len(kept):])
 	return kept
 }
