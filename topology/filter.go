@@ -26,11 +26,11 @@ func (f *filter[T]) Receive(in *dataflow.Batch[T]) error { return f.each(in, f) 
 
 // Run implements dataflow.Loop.
 func (f *filter[T]) Run(from int) int {
-	in, keep := f.in.Values, f.keep
+	in, keep, out := f.in.Values, f.keep, &f.out
 	for i := from; i < len(in); i++ {
 		f.at = i
 		if keep(in[i]) {
-			f.out.add(in[i], i)
+			out.add(in[i], i)
 		}
 	}
 	return len(in)

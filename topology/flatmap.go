@@ -31,25 +31,27 @@ func (m *flatMapper[A, B]) Receive(in *dataflow.Batch[A]) error { return m.each(
 // a record's results if need be: so a batch is never larger than BatchSize,
 // whatever a record gives rise to.
 func (m *flatMapper[A, B]) Run(from int) int {
-	in, size := m.in.Values, max(m.env.BatchSize, 1)
+	in, out, f := m.in.Values, &m.out, m.f
+	size := max(m.env.BatchSize, 1)
+	rest := m.rest
+	m.rest = nil
 	for i := from; i < len(in); i++ {
-		if len(m.rest) == 0 {
+		if len(rest) == 0 {
 			m.at = i
-			m.rest = m.f(in[i])
+			rest = f(in[i])
 		}
-		fits := min(len(m.rest), size-m.out.len())
-		for _, v := range m.rest[:fits] {
-			m.out.add(v, i)
+		fits := min(len(rest), size-out.n)
+		for _, v := range rest[:fits] {
+			out.add(v, i)
 		}
-		m.rest = m.rest[fits:]
-		if m.out.len() == size {
-			if len(m.rest) == 0 {
-				i++
-			}
+		if rest = rest[fits:]; len(rest) > 0 {
+			m.rest = rest
 			return i
 		}
+		if out.n == size {
+			return i + 1
+		}
 	}
-	m.rest = nil
 	return len(in)
 }
 
