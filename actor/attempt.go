@@ -62,7 +62,6 @@ func (a *attempt) close() {
 	if a.ready != nil {
 		a.ready.close()
 	}
-	a.letters.close()
 	if a.store != nil {
 		_ = a.store.Close()
 	}

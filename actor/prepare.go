@@ -12,6 +12,7 @@ import (
 	"github.com/troupestream/troupe/internal/flow"
 	"github.com/troupestream/troupe/internal/snapshots"
 	"github.com/troupestream/troupe/internal/storage"
+	"github.com/troupestream/troupe/internal/telemetry"
 	"github.com/troupestream/troupe/internal/watermark"
 )
 
@@ -320,8 +321,14 @@ func (b *taskBuilder) buildSink(r readyTask, c *dataflow.Chain, index int, in in
 	r.sinks, r.close, r.writes = true, w.Close, n.Topic
 	r.actor = &sink{attempt: a, name: r.name, node: n, index: index, policy: n.Policy, writer: w, in: in,
 		aligner: checkpoint.NewAligner(len(in.channels), a.spec.ExactlyOnce),
-		times:   watermark.NewTracker(len(in.channels)), metrics: a.spec.Counters.Of(n.Name, index)}
+		times:   watermark.NewTracker(len(in.channels)), metrics: a.spec.Counters.Of(n.Name, index),
+		site: a.spec.Tracer.Site(telemetry.Send, b.destination(n.Name, index))}
 	return r, nil
+}
+
+// destination is what the spans of an operator name as their place.
+func (b *taskBuilder) destination(node string, index int) telemetry.Destination {
+	return telemetry.Destination{Name: node, Partition: -1, Job: b.attempt.spec.Name, Task: index}
 }
 
 func (b *taskBuilder) sinkOpen(n *dataflow.Node, c *dataflow.Chain, index int) dataflow.SinkOpen {
@@ -344,7 +351,8 @@ func (b *taskBuilder) buildTask(r readyTask, c *dataflow.Chain, index int, in in
 	if err := b.restoreState(task); err != nil {
 		return r, errors.Join(err, task.Close())
 	}
-	core := taskCore{attempt: a, name: r.name, task: task, out: out}
+	core := taskCore{attempt: a, name: r.name, task: task, out: out,
+		site: a.spec.Tracer.Site(telemetry.Process, b.destination(c.Name(), index))}
 	if c.Source == nil {
 		r.actor = &stage{taskCore: core, in: in, aligner: checkpoint.NewAligner(len(in.channels), a.spec.ExactlyOnce)}
 		return r, nil
@@ -397,6 +405,7 @@ func (b *taskBuilder) splitsOf(c *dataflow.Chain, index int) []string {
 func (b *taskBuilder) buildSource(r readyTask, c *dataflow.Chain, index int, core taskCore) (readyTask, error) {
 	n := c.Source
 	s := &source{taskCore: core, node: n, policy: n.Policy, metrics: b.attempt.spec.Counters.Of(n.Name, index)}
+	s.sampler = b.attempt.spec.Tracer.Sampler(b.destination(n.Name, index), b.attempt.incarnation()<<16+uint64(index))
 	r.source, r.reads = true, n.Topic
 	closeTask := r.close
 	r.close = func() error { return errors.Join(s.closeReaders(), closeTask()) }

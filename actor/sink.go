@@ -9,6 +9,7 @@ import (
 
 	"github.com/troupestream/troupe/internal/checkpoint"
 	"github.com/troupestream/troupe/internal/dataflow"
+	"github.com/troupestream/troupe/internal/telemetry"
 	"github.com/troupestream/troupe/internal/watermark"
 )
 
@@ -34,6 +35,7 @@ type sink struct {
 	aligner *checkpoint.Aligner
 	times   *watermark.Tracker
 	metrics *dataflow.Metrics
+	site    *telemetry.Site // of its spans; nil: none
 
 	busy    bool
 	commits []uint64 // checkpoints to commit before anything else is written
@@ -108,7 +110,9 @@ func (s *sink) take(i int) {
 	s.metrics.In.Add(int64(p.Records))
 	link := s.in.channels[i].link
 	s.background(func(ctx context.Context) func() {
+		span := s.site.Start(p.Records, link.Columns(p.Batch).Traces)
 		err := s.write(ctx, link, p.Batch)
+		span.End(err)
 		return func() {
 			if err != nil {
 				s.fail(err)

@@ -10,6 +10,7 @@ import (
 	pactor "github.com/asynkron/protoactor-go/actor"
 
 	"github.com/troupestream/troupe/internal/dataflow"
+	"github.com/troupestream/troupe/internal/telemetry"
 	"github.com/troupestream/troupe/internal/watermark"
 )
 
@@ -38,6 +39,7 @@ type source struct {
 	records int64 // processed since the last complete checkpoint
 	taken   []recordsTaken
 	metrics *dataflow.Metrics
+	sampler *telemetry.Sampler // chooses the records that begin a trace; nil: none
 }
 
 type recordsTaken struct {
@@ -248,13 +250,26 @@ func (s *source) deliver(f *filled) error {
 		s.records += int64(f.records)
 		s.metrics.In.Add(int64(f.records))
 		s.metrics.Out.Add(int64(f.records))
+		columns := link.Columns(f.batch)
+		s.sampler.Sample(columns, f.records, s.sampleTime())
+		span := s.site.Start(f.records, columns.Traces)
 		p := dataflow.Parcel{Batch: f.batch, Records: f.records, Watermark: watermark.Min}
-		if err := s.task.Deliver(0, f.split, &p); err != nil {
+		err := s.task.Deliver(0, f.split, &p)
+		span.End(err)
+		if err != nil {
 			return err
 		}
 	}
 	link.Release(f.batch)
 	return nil
+}
+
+// sampleTime reads the clock, once a batch and only if somebody looks at it.
+func (s *source) sampleTime() int64 {
+	if s.sampler == nil {
+		return 0
+	}
+	return s.attempt.now().UnixMilli()
 }
 
 // unreadable treats a record that the reader could not make sense of as the

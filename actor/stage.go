@@ -7,6 +7,7 @@ import (
 
 	"github.com/troupestream/troupe/internal/checkpoint"
 	"github.com/troupestream/troupe/internal/dataflow"
+	"github.com/troupestream/troupe/internal/telemetry"
 )
 
 const (
@@ -39,7 +40,8 @@ type taskCore struct {
 	task    *dataflow.Task
 	out     []*outEdge
 	snap    snapshotting
-	again   bool // a resume is under way to this actor
+	site    *telemetry.Site // of its spans; nil: none
+	again   bool            // a resume is under way to this actor
 	ended   bool
 	ticking bool
 }
@@ -209,11 +211,7 @@ func (s *stage) flush() {
 func (s *stage) process(i int) {
 	c := &s.in.channels[i]
 	p := c.queue.pop()
-	err := s.task.Deliver(c.head, c.channel, &p.Parcel)
-	if p.Batch != nil {
-		c.link.Release(p.Batch)
-	}
-	if err != nil {
+	if err := s.deliver(c, p); err != nil {
 		s.fail(err)
 		return
 	}
@@ -227,4 +225,15 @@ func (s *stage) process(i int) {
 	if p.End && s.in.end(i) {
 		s.end()
 	}
+}
+
+func (s *stage) deliver(c *inChannel, p *parcel) error {
+	if p.Batch == nil {
+		return s.task.Deliver(c.head, c.channel, &p.Parcel)
+	}
+	span := s.site.Start(p.Records, c.link.Columns(p.Batch).Traces)
+	err := s.task.Deliver(c.head, c.channel, &p.Parcel)
+	span.End(err)
+	c.link.Release(p.Batch)
+	return err
 }

@@ -72,8 +72,24 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	return err
 }
 
-// Topics hands out the engine's topics.
-func (e *Engine) Topics() *actor.System { return e.system }
+// Declare returns the topic of that name, and creates it when there is none. A
+// topic that was declared differently is an error that names the difference.
+func (e *Engine) Declare(ctx context.Context, name string, c actor.TopicConfig) (*actor.Topic, error) {
+	return e.system.Declare(ctx, name, c)
+}
+
+// Topic returns the topic of that name, or actor.ErrNoTopic.
+func (e *Engine) Topic(ctx context.Context, name string) (*actor.Topic, error) {
+	return e.system.Topic(ctx, name)
+}
+
+// Topics lists the topics.
+func (e *Engine) Topics(ctx context.Context) ([]actor.TopicInfo, error) {
+	return e.system.Topics(ctx)
+}
+
+// System returns the actor system, for programs that bring actors of their own.
+func (e *Engine) System() *actor.System { return e.system }
 
 // Dir is the data directory.
 func (e *Engine) Dir() string { return e.dir }
