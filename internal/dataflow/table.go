@@ -358,3 +358,6 @@ func (t *Table[K, V]) SortByKey(refs []Ref) error {
 	}
 	return nil
 }
+
+// GroupOf is the key group of a hash.
+func (t *Table[K, V]) GroupOf(hash uint64) int { return keygroup.Of(hash, t.groups) }

@@ -55,8 +55,14 @@ func (w Windows) Check() error {
 // Size is the length of a window.
 func (w Windows) Size() time.Duration { return time.Duration(w.size) * time.Millisecond }
 
-// Overlap is the largest number of windows that a time can be in.
-func (w Windows) Overlap() int64 { return (w.size + w.every - 1) / w.every }
+// Overlap is the largest number of windows that a time can be in; 0 for
+// windows that Check refuses.
+func (w Windows) Overlap() int64 {
+	if w.every <= 0 {
+		return 0
+	}
+	return (w.size + w.every - 1) / w.every
+}
 
 // String describes the windows.
 func (w Windows) String() string {
@@ -69,7 +75,11 @@ func (w Windows) String() string {
 // Of returns the starts of the first and the last window that time t is in;
 // Next leads from one to the other. t must be within MinTime and MaxTime.
 func (w Windows) Of(t int64) (first, last int64) {
-	return floor(t-w.size, w.every) + w.every, floor(t, w.every)
+	last = floor(t, w.every)
+	if w.size == w.every {
+		return last, last
+	}
+	return floor(t-w.size, w.every) + w.every, last
 }
 
 // Next is the start of the window after the one that starts at start.
