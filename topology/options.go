@@ -49,6 +49,7 @@ type settings struct {
 	maxJump     time.Duration
 	lateness    time.Duration
 	limits      KeyLimits
+	sides       []side
 	mistakes    []string
 }
 

@@ -361,3 +361,11 @@ func (t *Table[K, V]) SortByKey(refs []Ref) error {
 
 // GroupOf is the key group of a hash.
 func (t *Table[K, V]) GroupOf(hash uint64) int { return keygroup.Of(hash, t.groups) }
+
+// Places is the number of entries there is room for: what Scan goes through.
+func (t *Table[K, V]) Places() (n int) {
+	for g := range t.parts {
+		n += len(t.parts[g].entries)
+	}
+	return n
+}
