@@ -8,6 +8,7 @@ import (
 	pactor "github.com/asynkron/protoactor-go/actor"
 
 	"github.com/troupestream/troupe/internal/checkpoint"
+	"github.com/troupestream/troupe/internal/codec"
 	"github.com/troupestream/troupe/internal/dataflow"
 	"github.com/troupestream/troupe/internal/flow"
 	"github.com/troupestream/troupe/internal/snapshots"
@@ -94,13 +95,19 @@ func (a *attempt) prepare(ctx context.Context) (*readyTasks, error) {
 		if err == nil {
 			return ready, nil
 		}
-		damaged := errors.Is(err, storage.ErrCorrupt) || errors.Is(err, storage.ErrNotFound)
-		if m == nil || !damaged || i == len(candidates)-1 {
+				if m == nil || !damaged(err) || i == len(candidates)-1 {
 			return nil, err
 		}
 		a.spec.Observer.CheckpointUnusable(err)
 	}
 	return nil, fmt.Errorf("internal: no checkpoint to restore")
+}
+
+// damaged says whether an error means that stored state cannot be read, as
+// opposed to a store that cannot be reached.
+func damaged(err error) bool {
+	return errors.Is(err, storage.ErrCorrupt) || errors.Is(err, storage.ErrNotFound) ||
+		errors.Is(err, dataflow.ErrCorrupt) || errors.Is(err, codec.ErrCorrupt)
 }
 
 // planTasks lists the splits of the sources and plans the tasks.

@@ -1,0 +1,138 @@
+package checkpoint
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+var zero = time.UnixMilli(0)
+
+func TestCheckpointsFollowTheInterval(t *testing.T) {
+	c := NewCoordinator(Config{Interval: time.Second, Timeout: time.Minute}, 2, 41, zero)
+	if c.Trigger(zero) != nil {
+		t.Fatal("the first is due after an interval")
+	}
+	p := c.Trigger(zero.Add(time.Second))
+	if p == nil || p.Number != 42 {
+		t.Fatalf("want checkpoint 42, got %+v", p)
+	}
+	if c.Trigger(zero.Add(5*time.Second)) != nil {
+		t.Fatal("one at a time")
+	}
+	if c.Ack(42, "a", Part{}) != nil || c.Ack(41, "b", Part{}) != nil || c.Ack(42, "a", Part{}) != nil {
+		t.Fatal("a task's part counts once, and only for the checkpoint under way")
+	}
+	if done := c.Ack(42, "b", Part{}); done == nil || len(done.Parts) != 2 {
+		t.Fatalf("the last part completes: %+v", done)
+	}
+	if p := c.Trigger(zero.Add(5 * time.Second)); p == nil || p.Number != 43 {
+		t.Fatal("the next is due")
+	}
+}
+
+func TestARequestOutlivesTheCheckpointThatWasToFulfilIt(t *testing.T) {
+	c := NewCoordinator(Config{Timeout: time.Second}, 1, 0, zero)
+	c.Request(Request{Savepoint: "s"})
+	first := c.Trigger(zero)
+	if given, err := c.Expire(zero.Add(999 * time.Millisecond)); given != nil || err != nil {
+		t.Fatal("it has time left")
+	}
+	given, err := c.Expire(zero.Add(time.Second))
+	if given != first || err == nil || !strings.Contains(err.Error(), "0 of 1 tasks") {
+		t.Fatalf("%+v %v", given, err)
+	}
+	if c.Ack(first.Number, "a", Part{}) != nil {
+		t.Fatal("what was given up does not complete")
+	}
+	second := c.Trigger(zero.Add(time.Second))
+	if second == nil || second.Number != first.Number+1 || second.Request.Savepoint != "s" {
+		t.Fatalf("the request is tried again: %+v", second)
+	}
+}
+
+// Whatever is triggered, acknowledged and given up in whatever order, the state
+// of the newest complete checkpoint consists of all segments that were reported
+// with it or with one before it, in order.
+func TestSegmentsAddUp(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const groups = 4
+		var m *Manifest
+		want := make([][]Ref, groups)
+		for n := uint64(1); n <= uint64(rapid.IntRange(1, 12).Draw(t, "checkpoints")); n++ {
+			var parts []Part
+			for task := range 2 {
+				p := Part{Task: task, RecordsIn: 1}
+				for i := range rapid.IntRange(0, 4).Draw(t, "segments") {
+					g := rapid.IntRange(0, groups/2-1).Draw(t, "group")*2 + task
+					r := Ref{Seq: n, Offset: i, Length: rapid.IntRange(0, 100).Draw(t, "length")}
+					p.Segments = append(p.Segments, Segment{Node: "op", Group: g, Ref: r})
+					want[g] = append(want[g], r)
+				}
+				parts = append(parts, p)
+			}
+			before := m
+			frozen := fmt.Sprint(before)
+			m = Next(m, Manifest{Job: "j", Checkpoint: n, KeyGroups: groups, Graph: []byte("{}")}, parts)
+			if fmt.Sprint(before) != frozen {
+				t.Fatal("the manifest before must not change")
+			}
+			if rapid.Bool().Draw(t, "merge") && m.Segments["op"] != nil {
+				g := rapid.IntRange(0, groups-1).Draw(t, "which")
+				if k := len(want[g]); k > 0 {
+					k = rapid.IntRange(1, k).Draw(t, "count")
+					r := Ref{Seq: 1000 + n, Length: 7}
+					m.Replace([]Replacement{{Node: "op", Group: g, Count: k, Ref: r}})
+					want[g] = append([]Ref{r}, want[g][k:]...)
+				}
+			}
+		}
+		bytes, oldest := int64(0), uint64(0)
+		for g, refs := range want {
+			if len(refs) > 0 && !reflect.DeepEqual(m.Segments["op"][g], refs) {
+				t.Fatalf("group %d: %v, want %v", g, m.Segments["op"][g], refs)
+			}
+			for _, r := range refs {
+				bytes += int64(r.Length)
+				if oldest == 0 || r.Seq < oldest {
+					oldest = r.Seq
+				}
+			}
+		}
+		if got, _ := m.OldestChunk(); got != oldest || m.Stats.StateBytes != bytes {
+			t.Fatalf("oldest %d, %d bytes; want %d, %d", got, m.Stats.StateBytes, oldest, bytes)
+		}
+		b, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back Manifest
+		if err := json.Unmarshal(b, &back); err != nil || !reflect.DeepEqual(back.Segments, m.Segments) {
+			t.Fatalf("round trip: %v\n%v\n%v", err, back.Segments, m.Segments)
+		}
+	})
+}
+
+func TestManifestsThatCannotBeRestoredAreRefused(t *testing.T) {
+	good := Manifest{Format: Format, Job: "j", KeyGroups: 2, Segments: map[string][][]Ref{"op": make([][]Ref, 2)}}
+	if err := good.Check("j"); err != nil {
+		t.Fatal(err)
+	}
+	for want, spoil := range map[string]func(*Manifest){
+		"reads formats up to": func(m *Manifest) { m.Format++ },
+		`belongs to job "k"`:  func(m *Manifest) { m.Job = "k" },
+		"has 0 key groups":    func(m *Manifest) { m.KeyGroups = 0 },
+		"the job 3":           func(m *Manifest) { m.KeyGroups = 3 },
+	} {
+		m := good
+		spoil(&m)
+		if err := m.Check("j"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v does not say %q", err, want)
+		}
+	}
+}
