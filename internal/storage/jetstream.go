@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -22,12 +23,17 @@ type Options struct {
 	SyncInterval time.Duration
 	// ReserveBytes of the disk stay free: an append that would leave less is
 	// refused with ErrFull. Trimming, and stopping in good order, need some
-	// space themselves. Default 32 MiB.
+	// space themselves. Default 32 MiB; below zero: the disk is not looked at,
+	// and an append that finds it full returns ErrUnknown.
 	ReserveBytes int64
 	// StoreBytes bounds all logs on disk; default: what the disk holds.
 	StoreBytes int64
 	// MemoryBytes bounds all logs of Memory durability; default 1 GiB.
 	MemoryBytes int64
+	// TailBytes of the newest entries of a log are kept in memory while it is
+	// read near its end. Below 9 MiB, readers that follow a fast writer make the
+	// server keep much more. Default 16 MiB for each such log.
+	TailBytes int
 	// Timeout bounds every call whose context has no earlier deadline; default
 	// 10s. An append that takes longer returns ErrUnknown.
 	Timeout time.Duration
@@ -36,8 +42,11 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	if o.ReserveBytes <= 0 {
+	if o.ReserveBytes == 0 {
 		o.ReserveBytes = 32 << 20
+	}
+	if o.TailBytes <= 0 {
+		o.TailBytes = 16 << 20
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = 10 * time.Second
@@ -54,10 +63,12 @@ type jetStore struct {
 	opts Options
 	node *natsnode.Node
 
+	closed atomic.Bool
+	fsync  *port
+
 	mu       sync.Mutex
-	closed   bool
-	fsync    *port
 	interval *port // nil until a log needs it
+	tails    map[string]*tail
 }
 
 // Open opens the store in a directory, and creates both when they do not
@@ -72,7 +83,7 @@ func Open(ctx context.Context, dir string, o Options) (Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &jetStore{opts: o, node: node}
+	s := &jetStore{opts: o, node: node, tails: map[string]*tail{}}
 	if s.fsync, err = newPort(node.Fsync, &s.opts); err != nil {
 		return nil, errors.Join(err, node.Close())
 	}
@@ -98,8 +109,8 @@ func (s *jetStore) ports() ([]*port, error) {
 func (s *jetStore) intervalPort() (*port, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return nil, ErrClosed
+	if err := s.usable(); err != nil {
+		return nil, err
 	}
 	if s.interval == nil {
 		p, err := newPort(s.node.Interval, &s.opts)
@@ -112,9 +123,7 @@ func (s *jetStore) intervalPort() (*port, error) {
 }
 
 func (s *jetStore) usable() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
+	if s.closed.Load() {
 		return ErrClosed
 	}
 	return nil
@@ -140,7 +149,25 @@ func (s *jetStore) OpenLog(ctx context.Context, name string, o LogOptions) (Log,
 	if d != o.Durability {
 		return nil, fmt.Errorf("open log %s as %s: %w: it is %s", name, o.Durability, ErrOptions, d)
 	}
-	return newJetLog(s, p, name, d), nil
+	return &jetLog{s: s, p: p, name: name, durability: d, tail: s.tailOf(name)}, nil
+}
+
+func (s *jetStore) tailOf(name string) *tail {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tails[name] == nil {
+		s.tails[name] = &tail{limit: s.opts.TailBytes}
+	}
+	return s.tails[name]
+}
+
+func (s *jetStore) forget(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.tails[name]; t != nil {
+		t.delete()
+		delete(s.tails, name)
+	}
 }
 
 func (s *jetStore) portFor(d Durability) (*port, error) {
@@ -216,6 +243,7 @@ func (s *jetStore) DeleteLog(ctx context.Context, name string) error {
 	}
 	p, _, err := s.find(ctx, name)
 	if err == nil {
+		s.forget(name)
 		err = p.remove(ctx, name)
 	}
 	if err != nil {
@@ -226,12 +254,11 @@ func (s *jetStore) DeleteLog(ctx context.Context, name string) error {
 
 // Close implements Store.
 func (s *jetStore) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
+	if s.closed.Swap(true) {
 		return nil
 	}
-	s.closed = true
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, p := range []*port{s.fsync, s.interval} {
 		if p != nil {
 			p.close()

@@ -17,14 +17,11 @@ type jetLog struct {
 	p          *port
 	name       string
 	durability Durability
+	tail       *tail
 	closed     atomic.Bool
 
 	mu       sync.Mutex // one append at a time: fencing rests on it
 	appender *appender
-}
-
-func newJetLog(s *jetStore, p *port, name string, d Durability) *jetLog {
-	return &jetLog{s: s, p: p, name: name, durability: d}
 }
 
 // Name implements Log.
@@ -43,8 +40,10 @@ func (l *jetLog) Append(ctx context.Context, kind Kind, data []byte, expect uint
 		err = l.whyNobody(ctx)
 	}
 	if err != nil {
+		l.tail.reset()
 		return 0, l.failed("append to", err)
 	}
+	l.tail.add(seq, kind, data)
 	return seq, nil
 }
 
@@ -127,22 +126,51 @@ func (l *jetLog) bounds(ctx context.Context) (Bounds, error) {
 
 // Read implements Log.
 func (l *jetLog) Read(ctx context.Context, from uint64, maxBytes int) ([]Entry, error) {
-	ctx, cancel := l.s.bounded(ctx)
-	defer cancel()
-	var out []Entry
-	err := l.withReader(ctx, func(r *reader, link *link) (err error) {
-		out, err = l.read(ctx, r, link, max(from, 1), maxBytes)
-		return err
-	})
+	out, err := l.readAny(ctx, max(from, 1), maxBytes)
 	if err != nil {
 		return nil, l.failed("read", err)
 	}
 	return out, nil
 }
 
-func (l *jetLog) withReader(ctx context.Context, f func(*reader, *link) error) error {
+func (l *jetLog) readAny(ctx context.Context, from uint64, maxBytes int) (out []Entry, err error) {
+	if err := l.readable(ctx); err != nil {
+		return nil, err
+	}
+	if out, ok := l.tail.read(from, maxBytes); ok {
+		return out, nil
+	}
+	ctx, cancel := l.s.bounded(ctx)
+	defer cancel()
+	err = l.withReader(ctx, func(r *reader, link *link) (err error) {
+		out, err = l.read(ctx, r, link, from, maxBytes)
+		return err
+	})
+	return out, err
+}
+
+// readable says that the log is read, and whether it can be.
+func (l *jetLog) readable(ctx context.Context) error {
+	err := l.usable()
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err == nil {
+		err = l.tail.want()
+	}
+	return err
+}
+
+func (l *jetLog) usable() error {
 	if l.closed.Load() {
 		return ErrClosed
+	}
+	return l.s.usable()
+}
+
+func (l *jetLog) withReader(ctx context.Context, f func(*reader, *link) error) error {
+	if err := l.usable(); err != nil {
+		return err
 	}
 	link, err := l.p.link()
 	if err != nil {
@@ -153,8 +181,12 @@ func (l *jetLog) withReader(ctx context.Context, f func(*reader, *link) error) e
 		return err
 	}
 	defer func() { link.readers <- r }()
-	if err = f(r, link); errors.Is(err, errNobody) {
-		err = l.whyNobody(ctx)
+	err = f(r, link)
+	switch {
+	case errors.Is(err, errNobody):
+		return l.whyNobody(ctx)
+	case errors.Is(err, errLost) && l.usable() != nil:
+		return l.usable()
 	}
 	return err
 }
@@ -241,6 +273,7 @@ func (l *jetLog) Trim(ctx context.Context, before uint64) error {
 	b, err := l.bounds(ctx)
 	// Purging beyond the end would move the end: sequences would be skipped.
 	if before = min(before, b.Last+1); err == nil && before > b.First {
+		l.tail.trim(before)
 		err = l.p.purge(ctx, l.name, before)
 	}
 	if err != nil {
