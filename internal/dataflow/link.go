@@ -366,14 +366,32 @@ type keyedSender[K comparable, T any] struct {
 	guard   *Guard
 	owner   []uint16 // by key group
 	pending []*KeyedBatch[K, T]
+	timed   bool // the pending records have times
+	marked  bool // the pending records have marks
 	in      *Batch[T]
 	at      int
 }
 
 func (s *keyedSender[K, T]) Receive(b *Batch[T]) error {
 	s.in = b
+	s.separate(&b.Columns)
 	s.env.Metrics.In.Add(int64(len(b.Values)))
 	return s.guard.Each(len(b.Values), (*keyLoop[K, T])(s))
+}
+
+// separate keeps records with different columns apart, as they can come from a
+// merge: a column must be as long as its batch.
+func (s *keyedSender[K, T]) separate(c *Columns) {
+	timed, marked := len(c.Times) > 0, len(c.Marks) > 0
+	if timed == s.timed && marked == s.marked {
+		return
+	}
+	s.timed, s.marked = timed, marked
+	for t, p := range s.pending {
+		if len(p.Values) > 0 {
+			s.sendPending(t)
+		}
+	}
 }
 
 // Flush implements Sender.
