@@ -95,7 +95,7 @@ func (a *attempt) prepare(ctx context.Context) (*readyTasks, error) {
 		if err == nil {
 			return ready, nil
 		}
-				if m == nil || !damaged(err) || i == len(candidates)-1 {
+		if m == nil || !damaged(err) || i == len(candidates)-1 {
 			return nil, err
 		}
 		a.spec.Observer.CheckpointUnusable(err)

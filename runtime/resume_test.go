@@ -1,0 +1,266 @@
+package runtime_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/troupestream/troupe/runtime"
+	"github.com/troupestream/troupe/sinks"
+	"github.com/troupestream/troupe/sources"
+	"github.com/troupestream/troupe/topology"
+)
+
+// tally is the running count and sum of a key.
+type tally struct {
+	Key   int64 `json:"key"`
+	Count int64 `json:"count"`
+	Sum   int64 `json:"sum"`
+}
+
+const tallyKeys = 37
+
+// tallies counts the numbers below n by their remainder.
+func tallies(n int64, rate float64, out string) *topology.Builder {
+	return talliesFrom(n, rate, out, "tally")
+}
+
+func talliesFrom(n int64, rate float64, out, fold string) *topology.Builder {
+	b := topology.New("tallies")
+	opts := []sources.GeneratorOption{sources.Count(n), sources.Splits(3)}
+	if rate > 0 {
+		opts = append(opts, sources.Rate(rate))
+	}
+	numbers := topology.From(b, "numbers", sources.Generator(func(i int64) int64 { return i }, opts...))
+	byRest := topology.KeyBy(numbers, "by-rest", func(i int64) int64 { return i % tallyKeys })
+	counts := topology.Fold(byRest, fold, func(k int64, t tally, i int64) tally {
+		return tally{Key: k, Count: t.Count + 1, Sum: t.Sum + i}
+	})
+	topology.To(counts, "out", sinks.JSONLines[tally](out))
+	return b
+}
+
+// checkTallies reads what the sink has written: every update of every key must
+// be there exactly once, in order.
+func checkTallies(t *testing.T, path string, n int64) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	last := map[int64]tally{}
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		var v tally
+		if err := json.Unmarshal(lines.Bytes(), &v); err != nil {
+			t.Fatalf("%q: %v", lines.Text(), err)
+		}
+		if want := last[v.Key].Count + 1; v.Count != want {
+			t.Fatalf("key %d: count %d after %d", v.Key, v.Count, want-1)
+		}
+		last[v.Key] = v
+	}
+	want := map[int64]tally{}
+	for i := range n {
+		w := want[i%tallyKeys]
+		want[i%tallyKeys] = tally{Key: i % tallyKeys, Count: w.Count + 1, Sum: w.Sum + i}
+	}
+	if fmt.Sprint(last) != fmt.Sprint(want) {
+		t.Fatalf("got %v\nwant %v", last, want)
+	}
+}
+
+func within(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func open(t *testing.T, dir string, opts ...runtime.Option) *runtime.Engine {
+	t.Helper()
+	e, err := runtime.Open(within(t), append([]runtime.Option{runtime.DataDir(dir), runtime.ExactlyOnce(), runtime.CheckpointEvery(0)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func TestAKilledJobResumesAtAnyParallelism(t *testing.T) {
+	for _, p := range [][2]int{{1, 1}, {1, 3}, {3, 1}, {2, 3}} {
+		t.Run(fmt.Sprint(p[0], " to ", p[1]), func(t *testing.T) {
+			ctx, dir := within(t), t.TempDir()
+			out, data := filepath.Join(dir, "out.ndjson"), filepath.Join(dir, "data")
+			const n = 30_000
+			e := open(t, data, runtime.Parallelism(p[0]))
+			j, err := e.Start(ctx, tallies(n, 20_000, out))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var c runtime.Checkpoint
+			for c.Records < 3000 {
+				if c, err = j.Checkpoint(ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := j.Kill(ctx); err != nil {
+				t.Fatal(err)
+			}
+			r, err := e.Run(ctx, tallies(n, 0, out), runtime.Parallelism(p[1]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Resumed == nil || r.Resumed.Number != c.Number || !r.Finished || r.Checkpoint.Records != n {
+				t.Fatalf("resumed %+v, last %+v, finished %v", r.Resumed, r.Checkpoint, r.Finished)
+			}
+			checkTallies(t, out, n)
+			if err := e.Close(ctx); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+func TestAFinishedJobStaysFinished(t *testing.T) {
+	ctx, dir := within(t), t.TempDir()
+	out, data := filepath.Join(dir, "out.ndjson"), filepath.Join(dir, "data")
+	for i := range 2 {
+		r, err := runtime.Run(ctx, tallies(500, 0, out), runtime.DataDir(data), runtime.ExactlyOnce())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.AlreadyFinished != (i == 1) || !r.Finished {
+			t.Fatalf("run %d: %+v", i, r)
+		}
+		checkTallies(t, out, 500)
+	}
+}
+
+func TestStopDrainsAndTakesALastCheckpoint(t *testing.T) {
+	ctx, dir := within(t), t.TempDir()
+	out, data := filepath.Join(dir, "out.ndjson"), filepath.Join(dir, "data")
+	const n = 20_000
+	e := open(t, data)
+	defer e.Close(ctx)
+	var stopped int64
+	for round := 0; ; round++ {
+		j, err := e.Start(ctx, tallies(n, 30_000, out))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := j.Checkpoint(ctx); err != nil {
+			// It ended before the checkpoint could be taken.
+			if r, err := j.Wait(ctx); err != nil || !r.Finished {
+				t.Fatalf("%+v %v", r, err)
+			}
+			break
+		}
+		r, err := j.Stop(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Finished {
+			break
+		}
+		if !r.Stopped || r.Checkpoint == nil || r.Checkpoint.Records < stopped {
+			t.Fatalf("round %d: %+v", round, r)
+		}
+		stopped = r.Checkpoint.Records
+		if round == 5 {
+			if r, err := e.Run(ctx, tallies(n, 0, out)); err != nil || !r.Finished {
+				t.Fatalf("%+v %v", r, err)
+			}
+			break
+		}
+	}
+	checkTallies(t, out, n)
+}
+
+func TestASavepointIsKeptAndFound(t *testing.T) {
+	ctx, dir := within(t), t.TempDir()
+	out, data := filepath.Join(dir, "out.ndjson"), filepath.Join(dir, "data")
+	const n = 20_000
+	e := open(t, data)
+	defer e.Close(ctx)
+	j, err := e.Start(ctx, tallies(n, 20_000, out))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := j.Savepoint(ctx, "before-the-change")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 8 { // more than are retained
+		if _, err := j.Checkpoint(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := j.Kill(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Run(ctx, tallies(n, 0, out), runtime.FromSavepoint("another")); err == nil {
+		t.Fatal("there is no such savepoint")
+	}
+	r, err := e.Run(ctx, tallies(n, 0, out), runtime.FromSavepoint("before-the-change"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Resumed == nil || r.Resumed.Number != s.Number || r.Resumed.Savepoint != s.Savepoint {
+		t.Fatalf("resumed from %+v, not from %+v", r.Resumed, s)
+	}
+	checkTallies(t, out, n)
+}
+
+func TestReplayIntoFreshAndKeptState(t *testing.T) {
+	ctx, dir := within(t), t.TempDir()
+	out, data := filepath.Join(dir, "out.ndjson"), filepath.Join(dir, "data")
+	const n = 3000
+	run := func(opts ...runtime.Option) runtime.Report {
+		t.Helper()
+		r, err := runtime.Run(ctx, tallies(n, 0, out), append(opts, runtime.DataDir(data), runtime.ExactlyOnce())...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	run()
+	run(runtime.ReplayFromBeginning(), runtime.FreshState())
+	checkTallies(t, out, n)
+
+	run(runtime.ReplayFromBeginning(), runtime.FreshState(), runtime.UntilOffset(500))
+	checkTallies(t, out, 3*500) // of each of the three splits
+
+	run(runtime.ReplayFromOffset(500))
+	checkTallies(t, out, n)
+}
+
+func TestAChangedTopologyIsRefusedWithTheDifference(t *testing.T) {
+	ctx, dir := within(t), t.TempDir()
+	out, data := filepath.Join(dir, "out.ndjson"), filepath.Join(dir, "data")
+	e := open(t, data)
+	defer e.Close(ctx)
+	j, err := e.Start(ctx, tallies(20_000, 20_000, out))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := j.Checkpoint(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := j.Stop(ctx); err != nil {
+		t.Fatal(err)
+	}
+	_, err = e.Run(ctx, talliesFrom(20_000, 0, out, "sums"))
+	var bad *runtime.IncompatibleError
+	if !errors.As(err, &bad) || len(bad.Diff.Lost) != 1 || bad.Diff.Lost[0].Node != "tally" {
+		t.Fatalf("the state of fold tally is lost: %v", err)
+	}
+	if _, err := e.Run(ctx, talliesFrom(20_000, 0, out, "sums"), runtime.AllowLostState()); err != nil {
+		t.Fatal(err)
+	}
+}
