@@ -145,6 +145,21 @@ func TestRawLinesConform(t *testing.T) {
 	})
 }
 
+func TestNumberedLinesConform(t *testing.T) {
+	sourcetest.Run(t, sourcetest.Harness[sources.Line]{
+		New: func(t *testing.T) sourcetest.Case[sources.Line] {
+			pattern, all := files(t, "", netOf)
+			want := map[string][]sources.Line{}
+			for split, lines := range nets(all) {
+				for i, line := range lines {
+					want[split] = append(want[split], sources.Line{Number: int64(i + 1), Text: line})
+				}
+			}
+			return sourcetest.Case[sources.Line]{Source: sources.NumberedLines(pattern), Want: want}
+		},
+	})
+}
+
 func TestSlicesConform(t *testing.T) {
 	sourcetest.Run(t, sourcetest.Harness[int]{
 		New: func(*testing.T) sourcetest.Case[int] {

@@ -59,11 +59,11 @@ func (c *csvParser[T]) header(data []byte) error {
 	return c.plan.Bind(&c.row, c.extra)
 }
 
-func (c *csvParser[T]) parse(data []byte) (v T, ok bool, err error) {
-	if len(data) == 0 {
+func (c *csvParser[T]) parse(rec record) (v T, ok bool, err error) {
+	if len(rec.data) == 0 {
 		return v, false, nil
 	}
-	if err := c.row.Split(data); err != nil {
+	if err := c.row.Split(rec.data); err != nil {
 		var syntax *csvrow.SyntaxError
 		if errors.As(err, &syntax) {
 			return v, false, &flaw{line: syntax.Line, column: syntax.Column, err: err}

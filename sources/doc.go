@@ -1,14 +1,15 @@
 // Package sources holds the ends of a topology where data comes in.
 //
-//	source      a split is   its position is             replayable
-//	Slice       a slice      the index of the next       yes
-//	Lines       a file       byte, line, file identity   yes
-//	RawLines    a file       byte, line, file identity   yes
-//	NDJSON      a file       byte, line, file identity   yes
-//	CSV         a file       byte, line, file identity   yes
-//	Generator   a share      the index of the next       yes
-//	Topic       a partition  the offset of the next      yes
-//	Reader      the stream   the byte                    no
+//	source         a split is   its position is             replayable
+//	Slice          a slice      the index of the next       yes
+//	Lines          a file       byte, line, file identity   yes
+//	RawLines       a file       byte, line, file identity   yes
+//	NumberedLines  a file       byte, line, file identity   yes
+//	NDJSON         a file       byte, line, file identity   yes
+//	CSV            a file       byte, line, file identity   yes
+//	Generator      a share      the index of the next       yes
+//	Topic          a partition  the offset of the next      yes
+//	Reader         the stream   the byte                    no
 //
 // Records of one split come in order; splits are read independently of each
 // other and their records interleave.
@@ -25,7 +26,7 @@
 // Lines end in "\n" or "\r\n"; the last one may lack it. A byte order mark at
 // the beginning is left out. A record that cannot be read (malformed, or longer
 // than MaxLineBytes) is a dataflow.RecordError that names file and line; it is
-// passed over, and the policy of the job decides what becomes of it.
+// passed over, and the policy of the source decides what becomes of it.
 //
 // Starts and ends are byte offsets: reading begins with the first record that
 // begins at the offset or behind it, and ends in front of the first one that

@@ -24,7 +24,9 @@ type parser[T any] struct {
 	header func(data []byte) error
 	// parse returns false for a record that is none, such as a blank line. The
 	// data is valid during the call. The error may be a *flaw.
-	parse func(data []byte) (v T, ok bool, err error)
+	parse func(rec record) (v T, ok bool, err error)
+	// takesLong: lines that are too long are not errors, but for parse to see.
+	takesLong bool
 }
 
 // flaw is an error that knows where in its record it is.
@@ -254,13 +256,13 @@ func (r *fileReader[T]) Read(ctx context.Context, b *topology.Batch[T], max int)
 
 func (r *fileReader[T]) one(ctx context.Context, b *topology.Batch[T]) error {
 	rec, err := r.scan.next(ctx)
-	if err == errTooLong {
+	if rec.long = err == errTooLong; rec.long && !r.parser.takesLong {
 		return r.flawed(rec, tooLongError(r.scan.max))
 	}
-	if err != nil {
+	if err != nil && !rec.long {
 		return err
 	}
-	v, ok, err := r.parser.parse(rec.data)
+	v, ok, err := r.parser.parse(rec)
 	if err != nil {
 		return r.flawed(rec, err)
 	}

@@ -19,6 +19,24 @@ func RawLines(path string, opts ...LinesOption) topology.Source[[]byte] {
 	return s
 }
 
+// Line is a line of a file, and which one.
+type Line struct {
+	Number int64 // in its file, from 1
+	Text   string
+	// TooLong: the line exceeds MaxLineBytes, and Text is its first 4 KiB.
+	TooLong bool
+}
+
+// NumberedLines is Lines for those who want to say later which line a record
+// was. A line that is too long is a record too, and not an error.
+func NumberedLines(path string, opts ...LinesOption) topology.Source[Line] {
+	return newLines(path, opts, parser[Line]{parse: parseNumbered, takesLong: true})
+}
+
+func parseNumbered(rec record) (Line, bool, error) {
+	return Line{Number: rec.line, Text: string(rec.data), TooLong: rec.long}, true, nil
+}
+
 func newLines[T any](path string, opts []LinesOption, p parser[T]) *fileSource[T] {
 	s := &fileSource[T]{kind: "lines", pattern: path, options: linesOptions(opts)}
 	s.newParser = func(*fileOptions) (parser[T], error) { return p, nil }
@@ -33,14 +51,15 @@ func linesOptions(opts []LinesOption) fileOptions {
 	return o
 }
 
-func parseString(data []byte) (string, bool, error) { return string(data), true, nil }
+func parseString(rec record) (string, bool, error) { return string(rec.data), true, nil }
 
 const slabBytes = 64 << 10
 
 // slab hands out copies of lines that lie one behind the other.
 type slab struct{ free []byte }
 
-func (s *slab) parse(data []byte) ([]byte, bool, error) {
+func (s *slab) parse(rec record) ([]byte, bool, error) {
+	data := rec.data
 	if len(data) > slabBytes/4 {
 		return append([]byte(nil), data...), true, nil
 	}

@@ -26,12 +26,12 @@ func newJSONParser[T any](o *fileOptions) (parser[T], error) {
 	if o.disallowUnknown {
 		decode = decodeStrictly[T]
 	}
-	return parser[T]{parse: func(data []byte) (v T, ok bool, err error) {
-		if blank(data) {
+	return parser[T]{parse: func(rec record) (v T, ok bool, err error) {
+		if blank(rec.data) {
 			return v, false, nil
 		}
-		if err := decode(data, &v); err != nil {
-			return v, false, jsonFlaw(data, err)
+		if err := decode(rec.data, &v); err != nil {
+			return v, false, jsonFlaw(rec.data, err)
 		}
 		return v, true, nil
 	}}, nil

@@ -51,6 +51,7 @@ type scanner struct {
 type record struct {
 	data []byte // without the end of the line
 	line int64  // where it began
+	long bool   // it exceeds the limit, and data is how it begins
 }
 
 func newScanner(max int, rows bool, fill func(context.Context, []byte) (int, error)) *scanner {
