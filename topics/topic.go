@@ -1,0 +1,136 @@
+package topics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/troupestream/troupe/actor"
+	"github.com/troupestream/troupe/internal/codec"
+	"github.com/troupestream/troupe/topology"
+)
+
+// Codec is how values are stored. The default, codec.For, is msgpack.
+type Codec[T any] = codec.Codec[T]
+
+// Topic describes a topic of values of type T. Its methods return changed
+// copies: a Topic never changes and can be used by any number of topologies.
+type Topic[T any] struct {
+	name        string
+	partitions  int // 0: as it was declared, or 1
+	durability  *actor.Durability
+	compression *actor.Compression
+	key         func(T) []byte
+	codec       Codec[T]
+	start       topology.Start
+	hold        int
+}
+
+var _ topology.Topic[int] = Topic[int]{}
+
+// Of describes the topic of that name: lower-case letters, digits and dashes, a
+// letter first, at most 63. Names that begin with "staging-" are taken.
+func Of[T any](name string) Topic[T] {
+	return Topic[T]{name: name, codec: codec.For[T](), hold: DefaultHoldBytes}
+}
+
+// Partitions sets the number of partitions. Without it, an existing topic keeps
+// the number that it has, and a new one has 1.
+func (t Topic[T]) Partitions(n int) Topic[T] {
+	t.partitions = n
+	if n < 1 {
+		t.partitions = -1 // refused when it is declared: 0 stands for "not set"
+	}
+	return t
+}
+
+// Durability sets what an acknowledged record survives. Without it, an existing
+// topic keeps what it has, and a new one has actor.Fsync.
+func (t Topic[T]) Durability(d actor.Durability) Topic[T] {
+	t.durability = &d
+	return t
+}
+
+// Compression sets how batches are compressed. Without it, an existing topic
+// keeps what it has, and a new one has actor.Uncompressed.
+func (t Topic[T]) Compression(c actor.Compression) Topic[T] {
+	t.compression = &c
+	return t
+}
+
+// KeyedBy gives records a key, which chooses their partition: those with the
+// same key keep their order. A nil key is none.
+func (t Topic[T]) KeyedBy(key func(T) []byte) Topic[T] {
+	t.key = key
+	return t
+}
+
+// StoredAs sets how values are stored.
+func (t Topic[T]) StoredAs(c Codec[T]) Topic[T] {
+	t.codec = c
+	return t
+}
+
+// AsJSON stores values as JSON, for readers that are not written in Go.
+func (t Topic[T]) AsJSON() Topic[T] { return t.StoredAs(codec.JSON[T]()) }
+
+// StartingAt sets where a job begins to read when it has no position yet. The
+// default is the oldest record there is.
+func (t Topic[T]) StartingAt(s topology.Start) Topic[T] {
+	t.start = s
+	return t
+}
+
+// HoldBytes sets how much each writer of a job with exactly-once state keeps in
+// memory until the next checkpoint, at most 2 MiB. The default is
+// DefaultHoldBytes. What exceeds it waits on disk.
+func (t Topic[T]) HoldBytes(n int) Topic[T] {
+	t.hold = n
+	return t
+}
+
+// TopicName returns the name of the topic.
+func (t Topic[T]) TopicName() string { return t.name }
+
+// Source returns the topic as a source.
+func (t Topic[T]) Source() topology.Source[T] { return source[T]{t} }
+
+// Sink returns the topic as a sink.
+func (t Topic[T]) Sink() topology.Sink[T] { return sink[T]{t} }
+
+// ErrNoEngine: a topic was used where there is none.
+var ErrNoEngine = errors.New("a topic needs an engine, and there is none here: run the topology with runtime.Run or an Engine, or give it a slice in a test")
+
+func (t Topic[T]) system(ctx context.Context) (*actor.System, error) {
+	sys, ok := actor.SystemFrom(ctx)
+	if !ok {
+		return nil, fmt.Errorf("topic %s: %w", t.name, ErrNoEngine)
+	}
+	return sys, nil
+}
+
+// open declares the topic, with what it has already where nothing else was asked for.
+func (t Topic[T]) open(ctx context.Context) (*actor.Topic, error) {
+	sys, err := t.system(ctx)
+	if err != nil {
+		return nil, err
+	}
+	config := actor.TopicConfig{}
+	existing, err := sys.Topic(ctx, t.name)
+	switch {
+	case err == nil:
+		config = existing.Config()
+	case !errors.Is(err, actor.ErrNoTopic):
+		return nil, err
+	}
+	if t.partitions != 0 {
+		config.Partitions = t.partitions
+	}
+	if t.durability != nil {
+		config.Durability = *t.durability
+	}
+	if t.compression != nil {
+		config.Compression = *t.compression
+	}
+	return sys.Declare(ctx, t.name, config)
+}

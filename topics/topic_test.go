@@ -1,0 +1,240 @@
+package topics
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/troupestream/troupe/actor"
+	"github.com/troupestream/troupe/internal/dataflow"
+	"github.com/troupestream/troupe/topology"
+)
+
+// The vectors are those of Kafka's UtilsTest.
+func TestMurmur2IsKafkas(t *testing.T) {
+	for key, want := range map[string]int32{
+		"21": -973932308, "foobar": -790332482, "a-little-bit-long-string": -985981536,
+		"a-little-bit-longer-string": -1486304829, "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971,
+		"abc": 479470107, "ord_123": -519719585, "ord_124": 1678492553,
+	} {
+		if got := int32(murmur2([]byte(key))); got != want {
+			t.Errorf("murmur2(%q) is %d, want %d", key, got, want)
+		}
+	}
+	if got := int(murmur2([]byte("ord_123")) & 0x7fffffff); got != 1627764063 {
+		t.Errorf("ord_123 without its sign is %d", got)
+	}
+	for _, key := range []string{"ord_123", "ord_124"} {
+		if got := partitionOf([]byte(key), 2); got != 1 {
+			t.Errorf("%s goes to partition %d of 2, want 1", key, got)
+		}
+	}
+}
+
+func TestKeysChoosePartitions(t *testing.T) {
+	ctx, _ := engine(t)
+	topic := fresh[string]().Partitions(4).KeyedBy(func(s string) []byte {
+		if strings.HasPrefix(s, "-") {
+			return nil
+		}
+		return []byte(s)
+	})
+	w := open(ctx, t, topic, topology.SinkOpen{})
+	put(ctx, t, w, "foobar", "-0", "21", "-1", "foobar", "-2", "-3", "")
+	if _, err := w.Prepare(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	want := make([][]string, 4)
+	for i, keyless := range []string{"-0", "-1", "-2", "-3"} {
+		want[i] = append(want[i], keyless)
+	}
+	for _, keyed := range []string{"foobar", "21", "foobar", ""} {
+		p := partitionOf([]byte(keyed), 4)
+		want[p] = append(want[p], keyed)
+	}
+	for p, split := range []string{"0", "1", "2", "3"} {
+		got := partition(ctx, t, topic, split).Values
+		slices.Sort(got)
+		slices.Sort(want[p])
+		if !slices.Equal(got, want[p]) {
+			t.Errorf("partition %d has %q, want %q", p, got, want[p])
+		}
+	}
+}
+
+func TestTimesAndTracesComeAlong(t *testing.T) {
+	ctx, _ := engine(t)
+	sampled := dataflow.TraceContext{TraceID: [16]byte{1}, SpanID: [8]byte{2}, Flags: 1, State: "a=b"}
+	for name, exactlyOnce := range map[string]bool{"immediate": false, "held": true} {
+		t.Run(name, func(t *testing.T) {
+			topic := fresh[string]()
+			w := open(ctx, t, topic, topology.SinkOpen{ExactlyOnce: exactlyOnce})
+			b := &topology.Batch[string]{Values: []string{"a", "b", "c"}}
+			b.Times = []int64{dataflow.NoTime, 17, -3}
+			b.Traces = []dataflow.Trace{{Index: 1, Context: sampled}, {Index: 2, Context: dataflow.TraceContext{TraceID: [16]byte{9}, SpanID: [8]byte{9}}}}
+			if err := w.Write(ctx, b); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Prepare(ctx, 1); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Commit(ctx, 1); err != nil {
+				t.Fatal(err)
+			}
+			got := partition(ctx, t, topic, "0")
+			if !reflect.DeepEqual(got.Times, b.Times) {
+				t.Errorf("the times are %d, want %d", got.Times, b.Times)
+			}
+			// The third one is not sampled.
+			if want := []dataflow.Trace{{Index: 1, Context: sampled}}; !reflect.DeepEqual(got.Traces, want) {
+				t.Errorf("the traces are %+v, want %+v", got.Traces, want)
+			}
+		})
+	}
+}
+
+func TestStartsAndEnds(t *testing.T) {
+	ctx, sys := engine(t)
+	topic := fresh[int]()
+	w := open(ctx, t, topic, topology.SinkOpen{})
+	put(ctx, t, w, 0, 1, 2, 3, 4)
+	if _, err := w.Prepare(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	read := func(topic Topic[int], r topology.OpenRequest) []int {
+		t.Helper()
+		r.Split, r.Until.End = "0", true
+		reader, err := topic.Source().Open(ctx, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer reader.Close()
+		b := new(topology.Batch[int])
+		for err == nil {
+			err = reader.Read(ctx, b, 2+b.Len())
+		}
+		return b.Values
+	}
+	hourAgo, inAnHour := time.Now().Add(-time.Hour).UnixMilli(), time.Now().Add(time.Hour).UnixMilli()
+	for _, c := range []struct {
+		start topology.Start
+		until topology.Until
+		want  []int
+	}{
+		{want: []int{0, 1, 2, 3, 4}},
+		{start: topology.Start{Kind: dataflow.StartBeginning}, until: topology.Until{Offset: 2}, want: []int{0, 1}},
+		{start: topology.Start{Kind: dataflow.StartOffset, Offset: 3}, want: []int{3, 4}},
+		{start: topology.Start{Kind: dataflow.StartEnd}},
+		{start: topology.Start{Kind: dataflow.StartTime, Time: hourAgo}, want: []int{0, 1, 2, 3, 4}},
+		{start: topology.Start{Kind: dataflow.StartTime, Time: inAnHour}},
+		{until: topology.Until{Time: hourAgo}},
+	} {
+		if got := read(topic, topology.OpenRequest{Start: c.start, Until: c.until}); !slices.Equal(got, c.want) {
+			t.Errorf("from %+v until %+v: %d, want %d", c.start, c.until, got, c.want)
+		}
+	}
+	if got := read(topic.StartingAt(topology.Start{Kind: dataflow.StartOffset, Offset: 4}), topology.OpenRequest{}); !slices.Equal(got, []int{4}) {
+		t.Errorf("with a start of its own: %d", got)
+	}
+
+	for _, r := range []struct {
+		topology.OpenRequest
+		says string
+	}{
+		{topology.OpenRequest{Split: "1"}, `no partition "1"`},
+		{topology.OpenRequest{Split: "0", Position: []byte("x")}, "is not an offset"},
+		{topology.OpenRequest{Split: "0", Position: []byte("99")}, "start the job afresh"},
+		{topology.OpenRequest{Split: "0", Start: topology.Start{Kind: dataflow.StartOffset, Offset: -1}}, "offset -1"},
+		{topology.OpenRequest{Split: "0", Until: topology.Until{Offset: -1}}, "offset -1"},
+		{topology.OpenRequest{Split: "0", Until: topology.Until{Time: inAnHour}}, "has not come yet"},
+	} {
+		_, err := topic.Source().Open(ctx, r.OpenRequest)
+		requireError(t, err, topic.name, r.says)
+	}
+	_ = sys
+}
+
+func TestUndecodableRecordIsNamed(t *testing.T) {
+	ctx, _ := engine(t)
+	topic := fresh[int]()
+	w := open(ctx, t, Of[string](topic.name), topology.SinkOpen{})
+	put(ctx, t, w, "no number")
+	if _, err := w.Prepare(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	r, err := topic.Source().Open(ctx, topology.OpenRequest{Split: "0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var flaw *topology.RecordError
+	if err := r.Read(ctx, new(topology.Batch[int]), 5); !errors.As(err, &flaw) {
+		t.Fatalf("got %v", err)
+	}
+	if want := "topic " + topic.name + ", partition 0, offset 0"; flaw.Where != want || len(flaw.Raw) == 0 {
+		t.Errorf("the error is %+v, want it at %s", flaw, want)
+	}
+	if string(r.Position()) != "1" || r.Lag() != 0 {
+		t.Errorf("the position is %s, the lag %d", r.Position(), r.Lag())
+	}
+}
+
+func TestDeclarations(t *testing.T) {
+	ctx, sys := engine(t)
+	topic := fresh[int]()
+	if _, err := topic.Partitions(3).Compression(actor.S2).Source().Splits(ctx); err != nil {
+		t.Fatal(err)
+	}
+	// Whoever does not say takes what there is.
+	splits, err := topic.Source().Splits(ctx)
+	if err != nil || len(splits) != 3 {
+		t.Errorf("splits %q, %v", splits, err)
+	}
+	_, err = topic.Partitions(2).Source().Splits(ctx)
+	requireError(t, err, topic.name, "it has partitions 3, not 2")
+	if !errors.Is(err, actor.ErrConflict) {
+		t.Errorf("%v is not ErrConflict", err)
+	}
+	_, err = fresh[int]().Partitions(0).Source().Splits(ctx)
+	requireError(t, err, "there must be 1 to")
+
+	plain := fresh[int]().Durability(actor.Memory)
+	open(ctx, t, plain, topology.SinkOpen{})
+	handle, err := sys.Topic(ctx, plain.name)
+	if err != nil || handle.Config().Durability != actor.Memory || handle.Partitions() != 1 {
+		t.Errorf("declared as %+v, %v", handle.Config(), err)
+	}
+	for _, hold := range []int{0, 3 << 20} {
+		_, err = plain.HoldBytes(hold).Sink().Open(ctx, topology.SinkOpen{Sink: "out"})
+		requireError(t, err, `topic sink "out"`, "HoldBytes")
+	}
+}
+
+func TestWithoutEngine(t *testing.T) {
+	topic := Of[int]("orders")
+	_, splits := topic.Source().Splits(t.Context())
+	_, read := topic.Source().Open(t.Context(), topology.OpenRequest{})
+	_, write := topic.Sink().Open(t.Context(), topology.SinkOpen{})
+	for _, err := range []error{splits, read, write} {
+		requireError(t, err, "topic orders", "needs an engine")
+		if !errors.Is(err, ErrNoEngine) {
+			t.Errorf("%v is not ErrNoEngine", err)
+		}
+	}
+}
+
+func TestJSONCodec(t *testing.T) {
+	ctx, _ := engine(t)
+	topic := fresh[order]().AsJSON()
+	w := open(ctx, t, topic, topology.SinkOpen{})
+	put(ctx, t, w, nth(3))
+	if _, err := w.Prepare(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	if got := contents(ctx, t, Of[map[string]any](topic.name).AsJSON()); len(got) != 1 || got[0]["Note"] != "xxx" {
+		t.Errorf("got %v", got)
+	}
+}
