@@ -82,7 +82,7 @@ func (o *operator) read(in ref) {
 	case in.b == nil || in.b.lost:
 		o.wrong("it reads a stream that comes from nowhere: take it from From or from an operator")
 	case in.b != o.b:
-		o.wrong("it reads a stream of topology %q: streams cannot cross topologies, use a topic", in.b.name)
+		o.wrong("it reads a stream of another builder, of topology %q: to cross from one to the other, use a topic", in.b.name)
 	default:
 		o.node.Inputs = append(o.node.Inputs, dataflow.Input{Node: in.node, Port: in.port})
 	}

@@ -12,10 +12,9 @@ import (
 func KeyBy[K comparable, T any](s Stream[T], name string, key func(T) K, opts ...KeyByOption) Keyed[K, T] {
 	o := add(s.b, "key-by", name, dataflow.Exchange, gather(opts, KeyByOption.keyBy), s.ref)
 	o.require(key != nil, "its function is nil")
-	hash, err := codec.Hasher[K]()
+	_, err := codec.KeyCodec[K]()
 	o.check(err)
-	_, err = codec.KeyCodec[K]()
-	o.check(err)
+	hash, _ := codec.Hasher[K]() // KeyCodec refuses what Hasher refuses
 	encode := encoder[T]()
 	link := dataflow.NewKeyedLink(key, hash, o.node.Policy, func(b *Batch[T], i int) dataflow.DeadLetter {
 		return letter(&b.Columns, i, encode(b.Values[i]))

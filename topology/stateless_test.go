@@ -36,8 +36,8 @@ func everyOperator(in topology.Source[int], out topology.Sink[string], bad topol
 	return b
 }
 
-// model is what everyOperator should compute, as a loop.
-func model(in []int) (out []string, bad []int) {
+// throughALoop is what everyOperator should compute, as a loop.
+func throughALoop(in []int) (out []string, bad []int) {
 	for _, v := range in {
 		switch {
 		case v >= 500:
@@ -67,7 +67,7 @@ func TestStatelessOperatorsDoAsALoopWould(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		wantOut, wantBad := model(slices.Concat(splits...))
+		wantOut, wantBad := throughALoop(slices.Concat(splits...))
 		if got := sorted(out.Values()); !slices.Equal(got, sorted(wantOut)) {
 			t.Fatalf("out: %v, want %v", got, sorted(wantOut))
 		}

@@ -59,10 +59,13 @@ func New(t TB, b *topology.Builder, opts ...Option) *Driver {
 func Run(t TB, b *topology.Builder, opts ...Option) {
 	t.Helper()
 	d := New(t, b, opts...)
-	d.Run()
-	if d.err == nil {
+	if d == nil {
+		return
+	}
+	if d.Run(); d.err == nil {
 		d.fail(d.run.unfinished())
 	}
+	d.close()
 }
 
 // Execute is Run where there is no test: in examples, say.
