@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	goruntime "runtime"
+	"strings"
+	"time"
+)
+
+// week is the data that is read when no other is named.
+//
+//go:embed testdata/quakes.ndjson
+var week []byte
+
+const usage = `quakes sums earthquakes up by network and window of event time.
+
+It reads a file with one earthquake a line as JSON, in whatever order they were
+reported, and writes three files of JSON lines: a row for every network and
+window, the lines that came too late for their window, and the bad lines with
+what is wrong with them.
+
+With -data, a run that was ended at any moment, by kill -9 too, is continued
+by running the same command again, also at another parallelism: the files end
+up as if nothing had happened. With another -in, -out, -late, -bad, -window or
+-bound the same directory begins anew.
+
+`
+
+// settings are what the flags say. Paths are absolute.
+type settings struct {
+	in, out, late, bad string
+	data               string // "" for a temporary directory
+	window, bound      time.Duration
+	parallelism        int
+}
+
+func parseFlags(args []string, help io.Writer) (*settings, error) {
+	s := &settings{}
+	f := flag.NewFlagSet("quakes", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.StringVar(&s.in, "in", "", "`file` to read (default: a week of real earthquakes)")
+	f.StringVar(&s.out, "out", "", "`file` for the windows (default: windows.ndjson in the -data directory, or else in a new temporary one)")
+	f.StringVar(&s.late, "late", "", "`file` for late lines (default: late.ndjson, as with -out)")
+	f.StringVar(&s.bad, "bad", "", "`file` for bad lines (default: bad.ndjson, as with -out)")
+	f.StringVar(&s.data, "data", "", "`directory` of checkpoints (default: a temporary one, so that nothing is resumed)")
+	f.DurationVar(&s.window, "window", 6*time.Hour, "size of the windows")
+	f.DurationVar(&s.bound, "bound", 24*time.Hour, "how far a quake may be behind the newest one and still be in time")
+	f.IntVar(&s.parallelism, "parallelism", goruntime.GOMAXPROCS(0), "`tasks` that compute windows, 1 to 128")
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			fmt.Fprint(help, usage)
+			f.SetOutput(help)
+			f.PrintDefaults()
+		}
+		return nil, err
+	}
+	return s, s.check(f.Args())
+}
+
+func (s *settings) check(rest []string) error {
+	switch {
+	case len(rest) > 0:
+		return fmt.Errorf("%q is not a flag", rest[0])
+	case s.window < time.Millisecond || s.window%time.Millisecond != 0:
+		return fmt.Errorf("-window is %v: it must be one or more whole milliseconds, as in 6h", s.window)
+	case s.bound < 0:
+		return fmt.Errorf("-bound is %v: it cannot be negative", s.bound)
+	case s.parallelism < 1 || s.parallelism > 128:
+		return fmt.Errorf("-parallelism is %d: it must be 1 to 128", s.parallelism)
+	}
+	return nil
+}
+
+// prepare finds a place for what no flag has named, and checks the input.
+func (s *settings) prepare() error {
+	if err := s.makePaths(); err != nil {
+		return err
+	}
+	input, err := os.Stat(s.in)
+	if err != nil {
+		return fmt.Errorf("-in %s cannot be read, name a file with a JSON object a line: %w", s.in, errors.Unwrap(err))
+	}
+	if !input.Mode().IsRegular() {
+		return fmt.Errorf("-in %s is not a file", s.in)
+	}
+	for _, path := range []string{s.out, s.late, s.bad} {
+		if output, err := os.Stat(path); err == nil && os.SameFile(input, output) {
+			return fmt.Errorf("%s is to be read and written, give the output another name", path)
+		}
+	}
+	return nil
+}
+
+func (s *settings) makePaths() error {
+	own := s.in == "" || s.out == "" || s.late == "" || s.bad == ""
+	dir, err := s.data, error(nil)
+	switch {
+	case own && s.data == "":
+		dir, err = os.MkdirTemp("", "quakes-")
+	case own:
+		if err = os.Mkdir(s.data, 0o700); errors.Is(err, os.ErrExist) {
+			err = nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("there is no directory for the results, name an existing place with -data: %w", err)
+	}
+	if s.in == "" {
+		s.in = filepath.Join(dir, "quakes.ndjson")
+		if err := writeWeek(s.in); err != nil {
+			return err
+		}
+	}
+	for path, name := range map[*string]string{&s.out: "windows", &s.late: "late", &s.bad: "bad"} {
+		if *path == "" {
+			*path = filepath.Join(dir, name+".ndjson")
+		}
+	}
+	for _, path := range []*string{&s.in, &s.out, &s.late, &s.bad} {
+		if *path, err = filepath.Abs(*path); err != nil {
+			return fmt.Errorf("make %s absolute: %w", *path, err)
+		}
+	}
+	return nil
+}
+
+// writeWeek puts the built-in data where it can be read like any other, at once
+// and whole.
+func writeWeek(path string) error {
+	if there, err := os.ReadFile(path); err == nil && bytes.Equal(there, week) {
+		return nil
+	}
+	err := os.WriteFile(path+".tmp", week, 0o600)
+	if err == nil {
+		err = os.Rename(path+".tmp", path)
+	}
+	if err != nil {
+		return fmt.Errorf("the built-in data cannot be unpacked, free the place or name a file with -in: %w", err)
+	}
+	return nil
+}
+
+// job names the job after everything that its results depend on: checkpoints
+// are kept by this name, and a run never continues from those of another.
+func (s *settings) job() string {
+	all := strings.Join([]string{s.in, s.out, s.late, s.bad, s.window.String(), s.bound.String()}, "\x00")
+	return fmt.Sprintf("quakes-%x", sha256.Sum256([]byte(all)))[:len("quakes-")+12]
+}
