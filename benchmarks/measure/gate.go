@@ -11,9 +11,9 @@ import (
 
 // The gate's bounds, in cores that others keep busy.
 const (
-	quietCores = 0.20                   // a run waits until others use less
-	quietFor   = 300 * time.Millisecond // for this long
-	waitMost   = 3 * time.Second        // and then begins in any case
+	quietCores = 0.20                    // a run waits until others use less
+	quietFor   = 300 * time.Millisecond  // for this long
+	waitMost   = 1500 * time.Millisecond // and then begins in any case
 	// A run during which others used more is disturbed.
 	disturbedCores = 0.15
 )

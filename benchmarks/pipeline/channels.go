@@ -16,20 +16,41 @@ const (
 // each step, and channels of single records between them.
 func Channels(d *Data) measure.Variant {
 	return measure.Variant{Name: "channels", Run: func(ctx context.Context) (int64, uint64, error) {
-		ctx, cancel := context.WithCancelCause(ctx)
-		defer cancel(nil)
-		var wg sync.WaitGroup
-		raw, parsed, kept := make(chan []byte, channelBuffer), make(chan Event, channelBuffer), make(chan Event, channelBuffer)
-		wg.Go(func() { d.feed(ctx, raw) })
-		wg.Go(func() { parse(cancel, raw, parsed) })
-		wg.Go(func() { keep(parsed, kept) })
-		counts := Counts{}
-		for e := range kept {
-			counts[e.User]++
-		}
-		wg.Wait()
-		return int64(d.Len()), counts.Checksum(), context.Cause(ctx)
+		return d.pipe(ctx, d.countSingly)
 	}}
+}
+
+// ChannelsBatched is the same with batches of 256 records, which the last step
+// hands back to the first to be filled again.
+func ChannelsBatched(d *Data) measure.Variant {
+	return measure.Variant{Name: "channels-batched", Run: func(ctx context.Context) (int64, uint64, error) {
+		return d.pipe(ctx, d.countBatches)
+	}}
+}
+
+// pipe runs a pipeline whose steps report trouble by fail.
+func (d *Data) pipe(ctx context.Context,
+	pass func(ctx context.Context, fail context.CancelCauseFunc, counts Counts)) (int64, uint64, error) {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	counts := Counts{}
+	records, err := d.passes(ctx, func() error {
+		pass(ctx, fail, counts)
+		return nil
+	})
+	return records, counts.Checksum(), err
+}
+
+func (d *Data) countSingly(ctx context.Context, fail context.CancelCauseFunc, counts Counts) {
+	raw, parsed, kept := make(chan []byte, channelBuffer), make(chan Event, channelBuffer), make(chan Event, channelBuffer)
+	var wg sync.WaitGroup
+	wg.Go(func() { d.feed(ctx, raw) })
+	wg.Go(func() { parseEach(fail, raw, parsed) })
+	wg.Go(func() { keepEach(parsed, kept) })
+	for e := range kept {
+		counts[e.User]++
+	}
+	wg.Wait()
 }
 
 // feed sends the records, until it is told to stop. It looks now and then only:
@@ -44,7 +65,7 @@ func (d *Data) feed(ctx context.Context, out chan<- []byte) {
 	}
 }
 
-func parse(fail context.CancelCauseFunc, in <-chan []byte, out chan<- Event) {
+func parseEach(fail context.CancelCauseFunc, in <-chan []byte, out chan<- Event) {
 	defer close(out)
 	for record := range in {
 		e, ok := Scan(record)
@@ -55,28 +76,13 @@ func parse(fail context.CancelCauseFunc, in <-chan []byte, out chan<- Event) {
 	}
 }
 
-func keep(in <-chan Event, out chan<- Event) {
+func keepEach(in <-chan Event, out chan<- Event) {
 	defer close(out)
 	for e := range in {
 		if e.Kept() {
 			out <- e
 		}
 	}
-}
-
-// ChannelsBatched is the same with batches of 256 records, which the last step
-// hands back to the first to be filled again.
-func ChannelsBatched(d *Data) measure.Variant {
-	const passes = 6 // a run lasts about a second
-	return measure.Variant{Name: "channels-batched", Run: func(ctx context.Context) (int64, uint64, error) {
-		ctx, cancel := context.WithCancelCause(ctx)
-		defer cancel(nil)
-		counts := Counts{}
-		for range passes {
-			d.countBatches(ctx, cancel, counts)
-		}
-		return passes * int64(d.Len()), counts.Checksum(), context.Cause(ctx)
-	}}
 }
 
 // batch travels through all steps.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"time"
 )
 
 // The job's constants.
@@ -20,13 +21,14 @@ const (
 
 // Data are the records: one slab, and what the job has to make of it.
 type Data struct {
-	slab []byte
-	want uint64 // checksum of one pass
+	slab   []byte
+	want   uint64        // checksum of one pass
+	runFor time.Duration // how long the plain variants repeat the job, at least
 }
 
 // NewData makes n records, always the same ones.
 func NewData(n int) *Data {
-	d := &Data{slab: make([]byte, 0, n*RecordBytes)}
+	d := &Data{slab: make([]byte, 0, n*RecordBytes), runFor: 800 * time.Millisecond}
 	rng := rand.New(rand.NewPCG(1, 2))
 	counts := Counts{}
 	for i := range n {

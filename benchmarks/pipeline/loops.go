@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/troupestream/troupe/benchmarks/measure"
 )
@@ -11,20 +12,29 @@ import (
 // errRecord: the generated data cannot be parsed; every variant gives up on it.
 var errRecord = errors.New("a record cannot be parsed")
 
-// loopPasses is how often the fast loops go over the data in one run, so that
-// a run lasts about a second.
+// loopPasses is how often a job that cannot tell when to stop goes over the
+// data: often enough to last a second, so that checkpoints fall into it.
 const loopPasses = 8
+
+// passes repeats the job for runFor, and returns how many records that were.
+func (d *Data) passes(ctx context.Context, pass func() error) (records int64, err error) {
+	for start := time.Now(); records == 0 || time.Since(start) < d.runFor; records += int64(d.Len()) {
+		if err := pass(); err != nil {
+			return 0, err
+		}
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
+		}
+	}
+	return records, nil
+}
 
 // Loop is the plain loop on one core: what all else is compared with.
 func Loop(d *Data) measure.Variant {
 	return measure.Variant{Name: "loop", Run: func(ctx context.Context) (int64, uint64, error) {
 		counts := Counts{}
-		for range loopPasses {
-			if err := d.count(ctx, 0, d.Len(), counts); err != nil {
-				return 0, 0, err
-			}
-		}
-		return loopPasses * int64(d.Len()), counts.Checksum(), nil
+		records, err := d.passes(ctx, func() error { return d.count(0, d.Len(), counts) })
+		return records, counts.Checksum(), err
 	}}
 }
 
@@ -32,31 +42,25 @@ func Loop(d *Data) measure.Variant {
 // counts of its own.
 func LoopSharded(d *Data) measure.Variant {
 	return measure.Variant{Name: "loop-sharded", Run: func(ctx context.Context) (int64, uint64, error) {
-		const shards = 2
-		var sums [shards]uint64
-		var errs [shards]error
-		var wg sync.WaitGroup
-		for k := range shards {
-			wg.Go(func() { sums[k], errs[k] = d.countShard(ctx, k, shards) })
-		}
-		wg.Wait()
-		return loopPasses * int64(d.Len()), sums[0] + sums[1], errors.Join(errs[:]...)
+		counts := [...]Counts{{}, {}}
+		records, err := d.passes(ctx, func() error { return d.countShards(counts[:]) })
+		return records, counts[0].Checksum() + counts[1].Checksum(), err
 	}}
 }
 
-func (d *Data) countShard(ctx context.Context, k, shards int) (uint64, error) {
-	from, to := d.Shard(k, shards)
-	counts := Counts{}
-	for range loopPasses {
-		if err := d.count(ctx, from, to, counts); err != nil {
-			return 0, err
-		}
+func (d *Data) countShards(counts []Counts) error {
+	errs := make([]error, len(counts))
+	var wg sync.WaitGroup
+	for k := range counts {
+		from, to := d.Shard(k, len(counts))
+		wg.Go(func() { errs[k] = d.count(from, to, counts[k]) })
 	}
-	return counts.Checksum(), nil
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // count is the job on some of the records.
-func (d *Data) count(ctx context.Context, from, to int, counts Counts) error {
+func (d *Data) count(from, to int, counts Counts) error {
 	for i := from; i < to; i++ {
 		e, ok := Scan(d.Record(i))
 		if !ok {
@@ -66,5 +70,5 @@ func (d *Data) count(ctx context.Context, from, to int, counts Counts) error {
 			counts[e.User]++
 		}
 	}
-	return ctx.Err()
+	return nil
 }

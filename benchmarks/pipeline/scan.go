@@ -1,6 +1,9 @@
 package pipeline
 
-import "unsafe"
+import (
+	"bytes"
+	"unsafe"
+)
 
 // Event is a parsed record.
 type Event struct {
@@ -12,77 +15,93 @@ type Event struct {
 // Kept is the job's filter.
 func (e *Event) Kept() bool { return e.Amount%2 == 0 }
 
-// Scan parses a flat JSON object of numbers and strings without escapes. It
-// finds the fields by name, in any order and at any offset, and skips those it
-// does not know. false: the record is not of this kind. The event's user points
-// into the record, which must not change while the event is used.
+// Scan parses a flat JSON object of integers and strings. It finds the fields
+// by name, in any order and at any offset, and skips those it does not know.
+// false: the record is not of this kind, or it has an escaped quote, or a user
+// with escapes. The event's user points into the record, which must not change
+// while the event is used.
 func Scan(b []byte) (e Event, ok bool) {
 	if len(b) < 2 || b[0] != '{' {
 		return e, false
 	}
-	for i := 1; ; i++ { // each turn is one `"name":value` and what separates it from the next
-		name, at := text(b, i)
-		if at < 0 || at >= len(b) || b[at] != ':' {
+	for rest := b[1:]; ; rest = rest[1:] { // each turn is one `"name":value` and the comma behind it
+		n := nameEnd(rest)
+		if n < 0 {
 			return e, false
 		}
-		if i = e.set(b, name, at+1); i < 0 || i >= len(b) {
+		name := rest[1:n]
+		rest = rest[n+2:]
+		if rest[0] == '"' {
+			n = e.setText(name, rest)
+		} else {
+			n = e.setNumber(name, rest)
+		}
+		if n < 0 || n >= len(rest) {
 			return e, false
 		}
-		if b[i] != ',' {
-			return e, b[i] == '}' && i+1 == len(b)
+		if rest = rest[n:]; rest[0] != ',' {
+			return e, rest[0] == '}' && len(rest) == 1
 		}
 	}
 }
 
-// set reads the value at i and returns the index behind it, or -1.
-func (e *Event) set(b []byte, name []byte, i int) int {
-	if i < len(b) && b[i] == '"' {
-		value, end := text(b, i)
-		if end >= 0 && len(value) > 0 && string(name) == "user" {
-			e.User = unsafe.String(&value[0], len(value))
-		}
-		return end
+// nameEnd returns the index of the quote that ends the name at the start of b,
+// if a colon and at least one more byte follow, or -1.
+func nameEnd(b []byte) int {
+	if len(b) == 0 || b[0] != '"' {
+		return -1
 	}
-	value, end := number(b, i)
+	n := 1
+	for n < len(b) && b[n] != '"' { // names are short: a call of IndexByte costs more
+		n++
+	}
+	if n+2 >= len(b) || b[n+1] != ':' {
+		return -1
+	}
+	return n
+}
+
+// setText reads the string at the start of b and returns its length with its
+// quotes, or -1. The first quote ends it unless a backslash stands in front.
+func (e *Event) setText(name, b []byte) int {
+	n := bytes.IndexByte(b[1:], '"')
+	if n < 0 || b[n] == '\\' {
+		return -1
+	}
+	if string(name) == "user" {
+		if bytes.IndexByte(b[1:1+n], '\\') >= 0 {
+			return -1
+		}
+		e.User = unsafe.String(&b[1], n)
+	}
+	return n + 2
+}
+
+// setNumber reads the integer at the start of b and returns its length, or -1.
+func (e *Event) setNumber(name, b []byte) int {
+	value, n := number(b)
 	switch string(name) {
 	case "id":
 		e.ID = value
 	case "amount":
 		e.Amount = value
 	}
-	return end
+	return n
 }
 
-// text reads a string in quotes at i and returns the index behind it, or -1.
-func text(b []byte, i int) (s []byte, end int) {
-	if i >= len(b) || b[i] != '"' {
-		return nil, -1
+func number(b []byte) (value int64, n int) {
+	first := 0
+	if b[0] == '-' {
+		first = 1
 	}
-	for end = i + 1; end < len(b); end++ {
-		switch b[end] {
-		case '"':
-			return b[i+1 : end], end + 1
-		case '\\':
-			return nil, -1
-		}
+	for n = first; n < len(b) && b[n]-'0' <= 9; n++ {
+		value = value*10 + int64(b[n]-'0')
 	}
-	return nil, -1
-}
-
-// number reads an integer at i and returns the index behind it, or -1.
-func number(b []byte, i int) (n int64, end int) {
-	negative := i < len(b) && b[i] == '-'
-	if negative {
-		i++
-	}
-	for end = i; end < len(b) && b[end]-'0' <= 9; end++ {
-		n = n*10 + int64(b[end]-'0')
-	}
-	if end == i || end-i > 18 {
+	if n == first || n-first > 18 {
 		return 0, -1 // no digit, or more than fit
 	}
-	if negative {
-		n = -n
+	if first == 1 {
+		value = -value
 	}
-	return n, end
+	return value, n
 }
