@@ -194,7 +194,7 @@ func (o *windowFolder[K, T, A]) SavePositions() map[string][]byte {
 
 // RestorePositions implements dataflow.Positioned.
 func (o *windowFolder[K, T, A]) RestorePositions(saved map[string][]byte) error {
-	return nil
+	return o.loop.clock.restore(o.loop.env.Groups, saved)
 }
 
 // Restored puts every window back on the agendas.
