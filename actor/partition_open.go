@@ -185,7 +185,7 @@ func (f *flight) settleBy(ctx context.Context, log storage.Log, nonce []byte) bo
 
 // Pauses between tries double from the first to the longest.
 const (
-	retryPauseFirst = 5 * time.Millisecond
+	retryPauseFirst = time.Millisecond
 	retryPauseMax   = time.Second
 )
 

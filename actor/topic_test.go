@@ -209,3 +209,36 @@ func TestOffsetAt(t *testing.T) {
 		t.Errorf("offset in the future: %d, %v", got, err)
 	}
 }
+
+// The same on the store that users have: append, stop, open again, trim, read.
+func TestTopicOnDisk(t *testing.T) {
+	dir := t.TempDir()
+	run := func(f func(topic *Topic)) {
+		store, err := storage.Open(testContext(t), dir, storage.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := NewSystem(store)
+		f(declare(t, s, "orders", TopicConfig{Compression: Zstd}))
+		if err := errors.Join(s.Close(testContext(t)), store.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(func(topic *Topic) {
+		p := newProducer(t, topic, ProducerOptions{ID: "p"})
+		mustAppend(t, p, 0, "a", "b")
+		mustAppend(t, p, 0, "c")
+	})
+	run(func(topic *Topic) {
+		if b, err := topic.Trim(testContext(t), 0, 2); err != nil || b != (Bounds{2, 3}) {
+			t.Fatalf("trim: %+v, %v", b, err)
+		}
+		p := newProducer(t, topic, ProducerOptions{ID: "p", Next: map[int]uint64{0: 2}})
+		if ack := mustAppend(t, p, 0, "c", "d"); ack != (Ack{Offset: 3, Count: 2, Duplicates: 1}) {
+			t.Errorf("after a restart: %+v", ack)
+		}
+	})
+	run(func(topic *Topic) {
+		expect(t, "the log", readAll(t, openReader(t, topic, 0, FromBeginning())), "2:c", "3:d")
+	})
+}
