@@ -222,7 +222,19 @@ func (s *stage) process(i int) {
 	if p.Barrier != 0 && s.aligner.Barrier(i, p.Barrier) {
 		s.snapshot(p.Barrier, s.snap.newPart())
 	}
-	if p.End && s.in.end(i) {
+	if p.End {
+		s.endChannel(i)
+	}
+}
+
+func (s *stage) endChannel(i int) {
+	c := &s.in.channels[i]
+	last := s.in.end(i)
+	if err := s.task.EndOrigin(s.task.Origin(c.head, c.channel)); err != nil {
+		s.fail(err)
+		return
+	}
+	if last {
 		s.end()
 	}
 }
