@@ -116,7 +116,11 @@ func (s *fileSource[T]) open(ctx context.Context, f *os.File, size int64, r topo
 		return nil, err
 	}
 	fr := &fileReader[T]{file: f, parser: p}
-	fr.scan = newScanner(s.options.maxLineBytes, s.rows, func(_ context.Context, b []byte) (int, error) { return f.Read(b) })
+	comma := byte(0)
+	if s.rows {
+		comma = byte(s.options.comma)
+	}
+	fr.scan = newScanner(s.options.maxLineBytes, comma, func(_ context.Context, b []byte) (int, error) { return f.Read(b) })
 	if fr.until, err = limit(r.Until, size); err != nil {
 		return nil, fmt.Errorf("%s: %w", r.Split, err)
 	}

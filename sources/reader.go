@@ -79,7 +79,7 @@ func (s *stream) take(maxLine int, position []byte) (*scanner, error) {
 		return nil, errors.New("the stream is being read already")
 	}
 	if s.scan == nil {
-		s.scan = newScanner(maxLine, false, s.fill)
+		s.scan = newScanner(maxLine, 0, s.fill)
 	}
 	if position != nil && !bytes.Equal(position, s.position()) {
 		return nil, fmt.Errorf("the job resumes at byte %.20s of a stream that stands at byte %s, and a stream cannot be read twice; read a file with sources.Lines, or start the job afresh",

@@ -22,6 +22,9 @@ const (
 	rawBytes = 4 << 10
 )
 
+// bom is the byte order mark that some programs put at the beginning of a file.
+const bom = "\ufeff"
+
 // errTooLong: the record at hand exceeds MaxLineBytes.
 var errTooLong = errors.New("the line is too long")
 
@@ -32,7 +35,7 @@ type scanner struct {
 	fill  func(ctx context.Context, p []byte) (int, error)
 	max   int
 	chunk int
-	rows  bool // newlines in quotes end nothing
+	comma byte // between the cells of rows, where newlines in quotes end nothing; 0: lines
 
 	buf      []byte
 	r, w     int // buf[r:w] is not consumed yet
@@ -54,8 +57,8 @@ type record struct {
 	long bool   // it exceeds the limit, and data is how it begins
 }
 
-func newScanner(max int, rows bool, fill func(context.Context, []byte) (int, error)) *scanner {
-	return &scanner{fill: fill, max: max, chunk: chunkBytes, rows: rows, line: 1}
+func newScanner(max int, comma byte, fill func(context.Context, []byte) (int, error)) *scanner {
+	return &scanner{fill: fill, max: max, chunk: chunkBytes, comma: comma, line: 1}
 }
 
 // next returns the next record. errTooLong: the record begins with rec.data,
@@ -70,7 +73,7 @@ func (s *scanner) next(ctx context.Context) (rec record, err error) {
 		if n >= 0 {
 			return s.take(n)
 		}
-		if s.w-s.r > s.max+len("\r\n") {
+		if s.w-s.r > s.max+len(bom+"\r\n") {
 			return s.tooLong(ctx)
 		}
 		if s.ended {
@@ -87,11 +90,8 @@ func (s *scanner) buffered() bool { return s.find() >= 0 }
 
 // find returns the length of the record at hand with its newline, or -1.
 func (s *scanner) find() int {
-	if s.rows {
-		if s.quotes.Bytes() == s.w-s.r {
-			return -1
-		}
-		n, at := csvrow.End(s.buf[s.r:s.w], s.quotes)
+	if s.comma != 0 {
+		n, at := csvrow.End(s.buf[s.r:s.w], s.comma, s.quotes)
 		if n < 0 {
 			s.quotes = at
 		}
@@ -108,7 +108,7 @@ func (s *scanner) find() int {
 func (s *scanner) take(n int) (record, error) {
 	rec := record{data: trimEnd(s.buf[s.r : s.r+n]), line: s.line}
 	if s.offset == 0 {
-		rec.data = bytes.TrimPrefix(rec.data, []byte("\ufeff"))
+		rec.data = bytes.TrimPrefix(rec.data, []byte(bom))
 	}
 	s.consume(n)
 	if len(rec.data) > s.max {
@@ -120,7 +120,7 @@ func (s *scanner) take(n int) (record, error) {
 
 func (s *scanner) consume(n int) {
 	s.line++
-	if s.rows {
+	if s.comma != 0 {
 		s.line += int64(bytes.Count(s.buf[s.r:s.r+n-1], []byte{'\n'}))
 	}
 	s.r += n
@@ -133,7 +133,7 @@ func (s *scanner) last() (record, error) {
 	if s.r == s.w {
 		return record{}, io.EOF
 	}
-	if s.rows && s.quotes.InQuotes() {
+	if s.comma != 0 && s.quotes.Open(s.buf[s.r:s.w], s.comma) {
 		return s.firstLine()
 	}
 	return s.take(s.w - s.r)
@@ -153,7 +153,7 @@ func (s *scanner) firstLine() (record, error) {
 // The position moves only when the end of the line is found: until then it can
 // be interrupted, and goes on at the next call.
 func (s *scanner) tooLong(ctx context.Context) (record, error) {
-	if s.rows && bytes.IndexByte(s.buf[s.r:s.w], '\n') >= 0 {
+	if s.comma != 0 && bytes.IndexByte(s.buf[s.r:s.w], '\n') >= 0 {
 		return s.firstLine()
 	}
 	s.skipping = true
@@ -186,7 +186,7 @@ func (s *scanner) skip(ctx context.Context) (record, error) {
 
 // seek moves to another position. The caller moves what fill reads from.
 func (s *scanner) seek(offset, line int64) {
-	*s = scanner{fill: s.fill, max: s.max, chunk: s.chunk, rows: s.rows, buf: s.buf, offset: offset, line: line}
+	*s = scanner{fill: s.fill, max: s.max, chunk: s.chunk, comma: s.comma, buf: s.buf, offset: offset, line: line}
 }
 
 // more reads one chunk behind what is buffered.

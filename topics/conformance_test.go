@@ -27,7 +27,7 @@ func poison() order { return order{-1, strings.Repeat("p", 1<<20)} }
 func sinkHarness(t *testing.T, wrap func(topology.Sink[order]) topology.Sink[order], describe func(Topic[order]) Topic[order]) sinktest.Harness[order] {
 	ctx, sys := engine(t)
 	return sinktest.Harness[order]{
-		Record: nth, Poison: poison, Pooled: pooled,
+		Record: nth, Poison: poison, Pooled: pooled, Equal: func(a, b order) bool { return a == b },
 		New: func(*testing.T) sinktest.Case[order] {
 			topic := describe(fresh[order]())
 			return sinktest.Case[order]{

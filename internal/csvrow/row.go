@@ -18,41 +18,58 @@ type SyntaxError struct {
 func (e *SyntaxError) Error() string { return e.Msg }
 
 // End returns the length of the row that b begins with, including the newline
-// that ends it, or -1 when that newline is not in b. A newline inside quotes
-// does not end a row; because a quote inside quotes is written twice, one is
-// inside exactly when the quotes in front of it are odd in number.
+// that ends it, or -1 when that newline is not in b. A newline inside a quoted
+// cell does not end a row; a quote that stands where it should not does not
+// begin one, so that it costs its own line only.
 //
-// searched says how much of b an earlier call has seen without finding an end
-// (it must have been returned by that call), and spares looking at it again.
-func End(b []byte, searched Searched) (n int, s Searched) {
+// searched is what an earlier call returned that saw less of the same row, and
+// spares looking at its lines again.
+func End(b []byte, comma byte, searched Searched) (n int, s Searched) {
 	for {
 		i := bytes.IndexByte(b[searched.bytes:], '\n')
-		rest := b[searched.bytes:]
-		if i >= 0 {
-			rest = rest[:i+1]
-		}
-		searched.odd = searched.odd != (bytes.Count(rest, []byte{'"'})%2 == 1)
-		searched.bytes += len(rest)
 		if i < 0 {
 			return -1, searched
 		}
-		if !searched.odd {
+		line := b[searched.bytes : searched.bytes+i+1]
+		searched.bytes += len(line)
+		if searched.open = opens(line, comma, searched.open); !searched.open {
 			return searched.bytes, searched
 		}
 	}
 }
 
-// Searched is how far End has come.
+// Searched is how far End has come: a number of lines, and whether the last of
+// them ends inside a quoted cell.
 type Searched struct {
 	bytes int
-	odd   bool // the number of quotes so far is odd
+	open  bool
 }
 
-// Bytes is how many bytes were searched.
-func (s Searched) Bytes() int { return s.bytes }
+// Open says whether b, which follows what was searched, ends inside a quoted cell.
+func (s Searched) Open(b []byte, comma byte) bool { return opens(b[s.bytes:], comma, s.open) }
 
-// InQuotes says that what was searched ends inside quotes.
-func (s Searched) InQuotes() bool { return s.odd }
+// opens says whether a piece of a row ends inside a quoted cell, given whether
+// it begins inside one.
+func opens(b []byte, comma byte, inside bool) bool {
+	if !inside && bytes.IndexByte(b, '"') < 0 {
+		return false
+	}
+	begin := !inside // of a cell
+	for i := 0; i < len(b); i++ {
+		c := b[i]
+		switch {
+		case inside && c == '"' && i+1 < len(b) && b[i+1] == '"':
+			i++ // a quote inside quotes is written twice
+		case inside:
+			inside, begin = c != '"', false
+		case begin && c == '"':
+			inside = true
+		default:
+			begin = c == comma
+		}
+	}
+	return inside
+}
 
 // Row is one row, split into its cells. It is used again for the next row.
 type Row struct {

@@ -61,15 +61,17 @@ func (m Mark) Check(f io.ReaderAt, size int64) (differs string, err error) {
 	return "", nil
 }
 
-// hash is FNV-1a: what it guards against is a mix-up, not an attack.
+// hash is FNV-1a: what it guards against is a mix-up, not an attack. n is at
+// most Window.
 func hash(f io.ReaderAt, from, n int64) (string, error) {
-	h := fnv.New64a()
-	got, err := io.Copy(h, io.NewSectionReader(f, from, n))
-	if err == nil && got < n {
-		err = io.ErrUnexpectedEOF
-	}
-	if err != nil {
+	var window [Window]byte
+	if got, err := f.ReadAt(window[:n], from); int64(got) < n {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
 		return "", err
 	}
+	h := fnv.New64a()
+	h.Write(window[:n])
 	return fmt.Sprintf("%016x", h.Sum64()), nil
 }
