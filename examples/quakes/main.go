@@ -23,7 +23,7 @@ import (
 )
 
 // checkpointEvery bounds what has to be computed again after a crash.
-const checkpointEvery = time.Second
+const checkpointEvery = 200 * time.Millisecond
 
 // maxOutputLine is how long a line of an output can be: a line of the input,
 // each of its bytes escaped, and what stands around it.
@@ -37,14 +37,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if errors.Is(err, flag.ErrHelp) {
 		return 0
 	}
-	status := 2
-	if err == nil {
-		status = 1
-		err = s.compute(stdout, stderr)
-	}
 	if err != nil {
+		fmt.Fprintf(stderr, "quakes: %v; quakes -help lists the flags\n", err)
+		return 2
+	}
+	if err := s.compute(stdout, stderr); err != nil {
 		fmt.Fprintln(stderr, "quakes:", strings.ReplaceAll(err.Error(), "\n", "; "))
-		return status
+		return 1
 	}
 	return 0
 }

@@ -89,12 +89,23 @@ func (s *settings) prepare() error {
 		return fmt.Errorf("-in %s cannot be read, name a file with a JSON object a line: %w", s.in, errors.Unwrap(err))
 	}
 	if !input.Mode().IsRegular() {
-		return fmt.Errorf("-in %s is not a file", s.in)
+		return fmt.Errorf("-in %s is not a file, name one with a JSON object a line", s.in)
 	}
-	for _, path := range []string{s.out, s.late, s.bad} {
-		if output, err := os.Stat(path); err == nil && os.SameFile(input, output) {
-			return fmt.Errorf("%s is to be read and written, give the output another name", path)
+	return s.checkOutputs(input)
+}
+
+// checkOutputs sees to it that nothing is written over the input, or over
+// another output.
+func (s *settings) checkOutputs(input os.FileInfo) error {
+	flags := map[string]string{}
+	for _, o := range []struct{ flag, path string }{{"-out", s.out}, {"-late", s.late}, {"-bad", s.bad}} {
+		if output, err := os.Stat(o.path); err == nil && os.SameFile(input, output) {
+			return fmt.Errorf("%s is to be read and written, give the output another name", o.path)
 		}
+		if other := flags[o.path]; other != "" {
+			return fmt.Errorf("%s and %s are both %s, give each output a name of its own", other, o.flag, o.path)
+		}
+		flags[o.path] = o.flag
 	}
 	return nil
 }
