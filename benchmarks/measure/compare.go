@@ -29,6 +29,9 @@ type Options struct {
 	Rounds int
 	// RunLimit is the longest that one run may take. Default 15 s.
 	RunLimit time.Duration
+	// QuietWait is the longest that a run waits for a quiet moment before it
+	// begins in any case. Default 1.5 s; negative: it does not wait.
+	QuietWait time.Duration
 
 	machine machine
 	timer   func(func() error) (Run, error)
@@ -44,6 +47,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.RunLimit <= 0 {
 		o.RunLimit = 15 * time.Second
+	}
+	if o.QuietWait == 0 {
+		o.QuietWait = waitMost
 	}
 	if o.machine == nil {
 		o.machine, o.timer, o.now = host{}, timed, time.Now
@@ -114,7 +120,7 @@ func (o *Options) round(ctx context.Context, variants []Variant, series []Series
 
 func (o *Options) one(ctx context.Context, v *Variant) (Run, error) {
 	goruntime.GC() // what others left behind is not this run's to clean up
-	if err := waitQuiet(ctx, o.machine); err != nil {
+	if err := waitQuiet(ctx, o.machine, o.QuietWait); err != nil {
 		return Run{}, err
 	}
 	limited, cancel := context.WithTimeoutCause(ctx, o.RunLimit, fmt.Errorf("it took longer than %v", o.RunLimit))

@@ -13,7 +13,7 @@ import (
 const (
 	quietCores = 0.20                    // a run waits until others use less
 	quietFor   = 300 * time.Millisecond  // for this long
-	waitMost   = 1500 * time.Millisecond // and then begins in any case
+	waitMost   = 1500 * time.Millisecond // and then begins in any case, by default
 	// A run during which others used more is disturbed.
 	disturbedCores = 0.15
 )
@@ -46,10 +46,10 @@ type machine interface {
 	sleep(ctx context.Context, d time.Duration) error
 }
 
-// waitQuiet waits until others leave the machine alone, or for waitMost. Where
+// waitQuiet waits until others leave the machine alone, or for so long. Where
 // the system tells nothing it does not wait.
-func waitQuiet(ctx context.Context, m machine) error {
-	for waited := time.Duration(0); waited < waitMost; waited += quietFor {
+func waitQuiet(ctx context.Context, m machine, most time.Duration) error {
+	for waited := time.Duration(0); waited < most; waited += quietFor {
 		before, err := m.load()
 		if err != nil {
 			return ctx.Err()

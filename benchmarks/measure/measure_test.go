@@ -148,14 +148,18 @@ func TestGateWaitsForQuiet(t *testing.T) {
 		{"noise for ever", desk{foreign: slices.Repeat([]float64{2}, 100)}, 5, "it has waited long enough"},
 		{"nothing is known", desk{silent: true}, 0, "there is nothing to go by"},
 	} {
-		if err := waitQuiet(t.Context(), &c.d); err != nil || c.d.slept != c.sleeps {
+		if err := waitQuiet(t.Context(), &c.d, waitMost); err != nil || c.d.slept != c.sleeps {
 			t.Errorf("%s: slept %d times (%v), want %d: %s", c.name, c.d.slept, err, c.sleeps, c.because)
 		}
+	}
+	impatient := desk{foreign: []float64{2, 2}}
+	if err := waitQuiet(t.Context(), &impatient, -1); err != nil || impatient.slept != 0 {
+		t.Errorf("it waited %d times although it was not to: %v", impatient.slept, err)
 	}
 	stopped, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, d := range []*desk{{foreign: []float64{2, 2}}, {}, {silent: true}} {
-		if err := waitQuiet(stopped, d); !errors.Is(err, context.Canceled) {
+		if err := waitQuiet(stopped, d, waitMost); !errors.Is(err, context.Canceled) {
 			t.Errorf("did not stop: %v", err)
 		}
 	}

@@ -22,13 +22,14 @@ const (
 // Data are the records: one slab, and what the job has to make of it.
 type Data struct {
 	slab   []byte
-	want   uint64        // checksum of one pass
-	runFor time.Duration // how long the plain variants repeat the job, at least
+	counts Counts        // of one pass
+	want   uint64        // its checksum
+	runFor time.Duration // how long a variant repeats the job, at least
 }
 
 // NewData makes n records, always the same ones.
 func NewData(n int) *Data {
-	d := &Data{slab: make([]byte, 0, n*RecordBytes), runFor: 800 * time.Millisecond}
+	d := &Data{slab: make([]byte, 0, n*RecordBytes), runFor: 1200 * time.Millisecond}
 	rng := rand.New(rand.NewPCG(1, 2))
 	counts := Counts{}
 	for i := range n {
@@ -38,7 +39,7 @@ func NewData(n int) *Data {
 			counts[user]++
 		}
 	}
-	d.want = counts.Checksum()
+	d.counts, d.want = counts, counts.Checksum()
 	return d
 }
 
@@ -81,6 +82,16 @@ func (d *Data) Check(records int64, checksum uint64) error {
 		return fmt.Errorf("the checksum after %d records is %x, should be %x", records, checksum, want)
 	}
 	return nil
+}
+
+// triangles is what the counts of every user add up to when each kept record
+// gives out its user's new count, over so many passes.
+func (d *Data) triangles(passes int) (sum uint64) {
+	for _, n := range d.counts {
+		all := uint64(n) * uint64(passes)
+		sum += all * (all + 1) / 2
+	}
+	return sum
 }
 
 // Counts is the result of the job: kept records by user.

@@ -12,10 +12,6 @@ import (
 // errRecord: the generated data cannot be parsed; every variant gives up on it.
 var errRecord = errors.New("a record cannot be parsed")
 
-// loopPasses is how often a job that cannot tell when to stop goes over the
-// data: often enough to last a second, so that checkpoints fall into it.
-const loopPasses = 8
-
 // passes repeats the job for runFor, and returns how many records that were.
 func (d *Data) passes(ctx context.Context, pass func() error) (records int64, err error) {
 	for start := time.Now(); records == 0 || time.Since(start) < d.runFor; records += int64(d.Len()) {
