@@ -70,12 +70,12 @@ func (e *CorruptError) Unwrap() error { return e.Err }
 // Requests to a partition. The answer to read goes into its channel; the others
 // are sent with Ask and answered with the type that is named, or an error.
 
-// read asks for batches from an offset on.
+// read asks for batches from an offset on. At the end of the partition the answer
+// comes with the next append.
 type read struct {
 	offset   uint64
 	seq      uint64 // where the batch is believed to begin; 0: not known
 	bytesMax int
-	wait     bool             // at the end, answer when there is more
 	answer   chan<- readReply // has room for one
 }
 
@@ -91,7 +91,7 @@ func (r read) reply(reply readReply) {
 // Refused answers a read that the partition did not handle.
 func (r read) Refused(err error) { r.reply(readReply{err: err}) }
 
-// readReply has at least one block, unless offset is the end of the partition.
+// readReply has at least one block or an error.
 type readReply struct {
 	blocks []block
 	err    error

@@ -68,8 +68,8 @@ func (o *openLog) load(ctx context.Context) error {
 	if err := o.state.restore(entry.Data); err != nil {
 		return fmt.Errorf("entry %d: %w", entry.Seq, err)
 	}
-	// A trim that was not completed may have dropped more than it noted.
 	o.stateSeq, o.state.covers = entry.Seq, entry.Seq
+	// A trim on a full store drops entries without a snapshot that says so.
 	search := searcher{o.log, &sparseIndex{max: 2}, o.first, bounds.Last}
 	oldest, found, err := search.header(ctx, o.first, bounds.Last+1)
 	if found {
@@ -79,9 +79,9 @@ func (o *openLog) load(ctx context.Context) error {
 }
 
 // readOn brings the state up to the end of the log.
-func (o *openLog) readOn(ctx context.Context, chunkBytes int) error {
+func (o *openLog) readOn(ctx context.Context, bytesMax int) error {
 	for {
-		entries, err := o.log.Read(ctx, o.state.covers+1, chunkBytes)
+		entries, err := o.log.Read(ctx, o.state.covers+1, bytesMax)
 		if err != nil || len(entries) == 0 {
 			return err
 		}

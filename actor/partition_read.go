@@ -21,10 +21,8 @@ func (p *partition) read(r read) {
 			return
 		}
 		p.readStore(r)
-	case r.wait:
-		p.waiters = append(p.waiters, r)
 	default:
-		r.reply(readReply{})
+		p.waiters = append(p.waiters, r)
 	}
 }
 
@@ -100,6 +98,9 @@ func (s *searcher) blocks(ctx context.Context, r read) ([]block, error) {
 		}
 		blocks = appendBlocks(blocks, entries, s.last)
 		seq = entries[len(entries)-1].Seq + 1
+	}
+	if len(blocks) == 0 {
+		return nil, fmt.Errorf("%w: no entry up to %d holds offset %d", ErrCorrupt, s.last, r.offset)
 	}
 	return blocks, nil
 }

@@ -194,7 +194,7 @@ func (r *Reader) request() {
 }
 
 func (r *Reader) send(offset uint64) {
-	message := read{offset: offset, seq: r.seq, bytesMax: readerBytes, wait: true, answer: r.answer}
+	message := read{offset: offset, seq: r.seq, bytesMax: readerBytes, answer: r.answer}
 	r.topic.sys.Send(r.ref.pid.Load(), message)
 }
 

@@ -57,7 +57,8 @@ func WithOnFailure(f func(actorID string, err error)) Option {
 	return func(s *System) { s.onFailure = f }
 }
 
-// WithPartitionLimits replaces DefaultPartitionLimits.
+// WithPartitionLimits replaces the limits of partitions. Start from
+// DefaultPartitionLimits: a limit of zero allows nothing.
 func WithPartitionLimits(l PartitionLimits) Option { return func(s *System) { s.limits = l } }
 
 // NewSystem returns a running system. Close it; the store stays open.
