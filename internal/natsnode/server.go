@@ -60,7 +60,7 @@ func (s *Server) start() (*instance, error) {
 }
 
 func (s *Server) serverOptions() *server.Options {
-	return &server.Options{
+	o := &server.Options{
 		ServerName:             "troupe-" + filepath.Base(s.dir),
 		DontListen:             true,
 		NoSigs:                 true,
@@ -74,8 +74,11 @@ func (s *Server) serverOptions() *server.Options {
 		JetStreamMaxMemory:     s.opts.MemoryBytes,
 		StoreDir:               s.dir,
 		SyncAlways:             s.syncAlways,
-		SyncInterval:           s.opts.SyncInterval,
 	}
+	if !s.syncAlways { // otherwise only metadata is left to sync: the default of two minutes will do
+		o.SyncInterval = s.opts.SyncInterval
+	}
+	return o
 }
 
 // InProcessConn connects to the instance that runs.
