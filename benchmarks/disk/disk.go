@@ -4,6 +4,7 @@ package disk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -28,41 +29,53 @@ func Probe(ctx context.Context, dir string) (Timing, error) {
 // Append writes chunk to the end of a new file in dir, as often as times says,
 // and calls fdatasync after each write if sync is set (fsync where there is no
 // fdatasync). The file is removed at the end.
-func Append(ctx context.Context, dir string, chunk []byte, times int, sync bool) (t Timing, err error) {
-	f, err := os.CreateTemp(dir, "raw-*")
+func Append(ctx context.Context, dir string, chunk []byte, times int, sync bool) (Timing, error) {
+	f, err := Create(dir)
 	if err != nil {
-		return Timing{}, fmt.Errorf("the disk cannot be measured: %w", err)
+		return Timing{}, err
 	}
-	defer func() {
-		if e := os.Remove(f.Name()); err == nil {
-			err = e
-		}
-	}()
-	defer f.Close()
-	t.Writes = make([]time.Duration, 0, times)
+	t := Timing{Writes: make([]time.Duration, 0, times)}
 	start := time.Now()
-	for last := start; len(t.Writes) < times; {
-		if err := write(ctx, f, chunk, sync); err != nil {
-			return Timing{}, fmt.Errorf("the disk cannot be measured: %w", err)
-		}
-		now := time.Now()
-		t.Writes = append(t.Writes, now.Sub(last))
+	for len(t.Writes) < times && err == nil {
+		var took time.Duration
+		took, err = f.Append(ctx, chunk, sync)
+		t.Writes = append(t.Writes, took)
 		t.Bytes += int64(len(chunk))
-		last = now
 	}
 	t.Wall = time.Since(start)
-	return t, nil
+	return t, errors.Join(err, f.Close())
 }
 
-func write(ctx context.Context, f *os.File, chunk []byte, sync bool) error {
-	if err := ctx.Err(); err != nil {
-		return err
+// File is a file of its own to be measured.
+type File struct{ f *os.File }
+
+// Create makes an empty file in dir. Close removes it.
+func Create(dir string) (*File, error) {
+	f, err := os.CreateTemp(dir, "raw-*")
+	if err != nil {
+		return nil, failed(err)
 	}
-	if _, err := f.Write(chunk); err != nil {
-		return err
-	}
-	if sync {
-		return datasync(f)
-	}
-	return nil
+	return &File{f}, nil
 }
+
+// Append writes to the end of the file, and calls fdatasync if sync is set. It
+// returns how long that took.
+func (f *File) Append(ctx context.Context, chunk []byte, sync bool) (time.Duration, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, failed(err)
+	}
+	start := time.Now()
+	_, err := f.f.Write(chunk)
+	if err == nil && sync {
+		err = datasync(f.f)
+	}
+	if err != nil {
+		return 0, failed(err)
+	}
+	return time.Since(start), nil
+}
+
+// Close closes and removes the file.
+func (f *File) Close() error { return errors.Join(f.f.Close(), os.Remove(f.f.Name())) }
+
+func failed(err error) error { return fmt.Errorf("the disk cannot be measured: %w", err) }

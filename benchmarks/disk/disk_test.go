@@ -47,6 +47,31 @@ func TestAppendFails(t *testing.T) {
 	}
 }
 
+func TestFile(t *testing.T) {
+	dir := t.TempDir()
+	f, err := Create(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if took, err := f.Append(t.Context(), []byte("twelve bytes"), true); err != nil || took <= 0 {
+			t.Errorf("took %v, %v", took, err)
+		}
+	}
+	if info, err := f.f.Stat(); err != nil || info.Size() != 36 {
+		t.Errorf("size %v, %v", info, err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if _, err := f.Append(t.Context(), []byte("more"), false); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("closed: %v", err)
+	}
+}
+
 func TestDatasyncReportsErrors(t *testing.T) {
 	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
 	if err != nil {

@@ -11,6 +11,8 @@ import (
 // Variant is one way to do a job.
 type Variant struct {
 	Name string
+	// Before prepares a run; it is not measured. Nil: there is nothing to prepare.
+	Before func(ctx context.Context) error
 	// Run does the job once and says how many records it handled, and a
 	// checksum of the result. How many is up to the variant: a faster one may
 	// take more, to last long enough.
@@ -119,6 +121,11 @@ func (o *Options) round(ctx context.Context, variants []Variant, series []Series
 }
 
 func (o *Options) one(ctx context.Context, v *Variant) (Run, error) {
+	if v.Before != nil {
+		if err := v.Before(ctx); err != nil {
+			return Run{}, err
+		}
+	}
 	goruntime.GC() // what others left behind is not this run's to clean up
 	if err := waitQuiet(ctx, o.machine, o.QuietWait); err != nil {
 		return Run{}, err

@@ -89,6 +89,26 @@ func TestCompareTakesTurns(t *testing.T) {
 	}
 }
 
+func TestPreparationsAreNotMeasured(t *testing.T) {
+	var d desk
+	var log []string
+	v := d.steady("a", time.Second, &log)
+	v.Before = func(context.Context) error {
+		log = append(log, "before")
+		d.work(time.Hour, time.Hour, 0)
+		return nil
+	}
+	series, err := Compare(t.Context(), []Variant{v}, d.options("a"))
+	if err != nil || series[0].Runs[0].Wall != time.Second || strings.Join(log[:2], " ") != "before a" {
+		t.Errorf("run %+v, order %v, %v", series[0].Runs[0], log, err)
+	}
+	broken := errors.New("broken")
+	v.Before = func(context.Context) error { return broken }
+	if _, err := Compare(t.Context(), []Variant{v}, d.options("a")); !errors.Is(err, broken) {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestCompareKeepsToItsBudget(t *testing.T) {
 	var d desk
 	var log []string
@@ -257,9 +277,9 @@ func TestTable(t *testing.T) {
 	if err := WriteTable(&b, sample()); err != nil {
 		t.Fatal(err)
 	}
-	const want = `variant  durability  bytes  records/s  CPU ns/rec  allocs/rec  ratio  (quartiles)  p50 µs  p99 µs  runs  disturbed
-append   fsync       100    3.0 M      51.2        0.000       1.50   (1.25-1.75)  40.0    60.0    5     1
-replay   -           0      48.7 K     -           -           -      -            -       -       0     0
+	const want = `variant  durability  bytes  records/s  MB/s  CPU ns/rec  allocs/rec  ratio  (quartiles)  p50 µs  p99 µs  runs  disturbed
+append   fsync       100    3.0 M      300   51.2        0.000       1.50   (1.25-1.75)  40.0    60.0    5     1
+replay   -           0      48.7 K     -     -           -           -      -            -       -       0     0
 `
 	if b.String() != want {
 		t.Errorf("got\n%swant\n%s", b.String(), want)

@@ -125,7 +125,7 @@ func WriteJSON(w io.Writer, results []Result) error {
 // WriteTable writes results for people.
 func WriteTable(w io.Writer, results []Result) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, strings.Join([]string{"variant", "durability", "bytes", "records/s", "CPU ns/rec", "allocs/rec",
+	fmt.Fprintln(t, strings.Join([]string{"variant", "durability", "bytes", "records/s", "MB/s", "CPU ns/rec", "allocs/rec",
 		"ratio", "(quartiles)", "p50 µs", "p99 µs", "runs", "disturbed"}, "\t"))
 	for i := range results {
 		fmt.Fprintln(t, strings.Join(row(&results[i]), "\t"))
@@ -142,9 +142,17 @@ func row(r *Result) []string {
 	if ratio != nil && r.Ratio != (Quartiles{}) {
 		spread = fmt.Sprintf("(%.2f-%.2f)", r.Ratio.Low, r.Ratio.High)
 	}
-	return []string{r.Name, or(r.Durability), count(r.RecordBytes), rate(r.RecordsPerS), figure(r.CPUNsPerRecord, 1),
-		figure(r.AllocsPerRec, 3), figure(ratio, 2), spread, figure(r.P50us, 1), figure(r.P99us, 1),
+	return []string{r.Name, or(r.Durability), count(r.RecordBytes), rate(r.RecordsPerS), r.bandwidth(),
+		figure(r.CPUNsPerRecord, 1), figure(r.AllocsPerRec, 3), figure(ratio, 2), spread, figure(r.P50us, 1), figure(r.P99us, 1),
 		count(r.Runs), count(r.Disturbed)}
+}
+
+// bandwidth is in MB/s, of the records' own bytes.
+func (r *Result) bandwidth() string {
+	if r.RecordBytes == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f", r.RecordsPerS*float64(r.RecordBytes)/1e6)
 }
 
 func or(s string) string {

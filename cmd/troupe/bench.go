@@ -11,6 +11,7 @@ import (
 
 	"github.com/troupestream/troupe/benchmarks/measure"
 	"github.com/troupestream/troupe/benchmarks/pipeline"
+	"github.com/troupestream/troupe/benchmarks/wal"
 )
 
 // benchmark is what `troupe bench` can run under a name.
@@ -20,7 +21,7 @@ type benchmark struct {
 }
 
 func benchmarks() []benchmark {
-	return []benchmark{{"pipeline", pipeline.Bench}}
+	return []benchmark{{"pipeline", pipeline.Bench}, {"log", wal.Bench}}
 }
 
 func (c *cli) bench(ctx context.Context, args []string, out io.Writer) error {
