@@ -2,6 +2,8 @@ package actor
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,9 +41,26 @@ type attempt struct {
 	run    atomic.Int64 // when processing began, Unix nanoseconds
 }
 
-// background runs the I/O of one of the attempt's actors.
-func (a *attempt) background(f func(ctx context.Context)) {
-	a.group.Go(func() { f(a.ctx) })
+// background runs the I/O of one of the attempt's actors. Sources, sinks and
+// codecs may be the user's: a panic there ends the attempt, not the process.
+func (a *attempt) background(who string, f func(ctx context.Context)) {
+	a.group.Go(func() {
+		if err := a.guarded(who, f); err != nil {
+			a.fail(who, err)
+		}
+	})
+}
+
+// guarded runs f and returns its panic, if there is one, as an error.
+func (a *attempt) guarded(who string, f func(ctx context.Context)) (err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			a.sys.log.Error("user code panicked", "job", a.spec.Name, "in", who, "reason", reason, "stack", string(debug.Stack()))
+			err = fmt.Errorf("%s panicked: %w", who, asError(reason))
+		}
+	}()
+	f(a.ctx)
+	return nil
 }
 
 // fail ends the attempt. The first failure counts; those that follow from it

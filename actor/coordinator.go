@@ -50,9 +50,13 @@ type expectations struct {
 
 // lastCheckpoint is the one after which the job ends.
 type lastCheckpoint struct {
-	number  uint64
-	stopped bool
+	number   uint64
+	stopped  bool
+	settling bool
 }
+
+// settled ends the writing of the manifest that says so.
+type settled struct{ err error }
 
 // wakeCoordinator tells the coordinator to look at the clock.
 type wakeCoordinator struct{}
@@ -82,6 +86,8 @@ func (c *coordinator) Receive(ctx pactor.Context) {
 		c.committed(m)
 	case inputEnded:
 		c.inputEnded(m.task)
+	case settled:
+		c.settled(m.err)
 	case wakeCoordinator:
 	default:
 		return
@@ -136,7 +142,7 @@ func (c *coordinator) tell(to []*pactor.PID, message any) {
 
 func (c *coordinator) schedule(now time.Time) {
 	at := c.core.Wake()
-	if at.IsZero() || c.writing {
+	if at.IsZero() || c.writing || c.last != nil {
 		return
 	}
 	if c.wake != nil {
@@ -189,7 +195,7 @@ func (c *coordinator) complete(p *checkpoint.Pending) {
 	m.Replace(c.replaced)
 	c.replaced = nil
 	c.writing = true
-	a.background(func(ctx context.Context) {
+	a.background("the coordinator", func(ctx context.Context) {
 		seq, err := a.store.WriteManifest(ctx, m)
 		a.sys.Send(c.self, manifestWritten{pending: p, manifest: m, seq: seq, err: err})
 	})
@@ -267,9 +273,39 @@ func (c *coordinator) committed(m committed) {
 
 // finish ends the attempt when the last checkpoint is committed everywhere.
 func (c *coordinator) finish() {
-	if l := c.last; l != nil && (c.everywhere >= l.number || c.expected.commits == 0) {
-		c.attempt.sys.Send(c.attempt.job, attemptDone{attempt: c.attempt.number, manifest: c.manifest, stopped: l.stopped})
+	l := c.last
+	if l == nil || l.settling || (c.everywhere < l.number && c.expected.commits > 0) {
+		return
 	}
+	if l.stopped || c.expected.commits == 0 {
+		c.done()
+		return
+	}
+	l.settling = true
+	c.settle()
+}
+
+// settle writes down that nothing is left to do. A job that was killed before
+// this is stored has its sinks opened once more: they then commit what the last
+// checkpoint promised.
+func (c *coordinator) settle() {
+	a, m := c.attempt, *c.manifest
+	m.Settled, m.Retained = true, c.retained
+	a.background("the coordinator", func(ctx context.Context) {
+		_, err := a.store.WriteManifest(ctx, &m)
+		a.sys.Send(c.self, settled{err})
+	})
+}
+
+func (c *coordinator) settled(err error) {
+	if err != nil {
+		c.attempt.sys.log.Warn("the job has finished and could not note that all is committed", "job", c.attempt.spec.Name, "error", err)
+	}
+	c.done()
+}
+
+func (c *coordinator) done() {
+	c.attempt.sys.Send(c.attempt.job, attemptDone{attempt: c.attempt.number, manifest: c.manifest, stopped: c.last.stopped})
 }
 
 // tidy removes what no retained checkpoint needs, in the background.
@@ -285,7 +321,7 @@ func (c *coordinator) tidy() {
 			oldest.Chunk = r.Chunk
 		}
 	}
-	a.background(func(ctx context.Context) {
+	a.background("the coordinator", func(ctx context.Context) {
 		replaced, err := a.store.Tidy(ctx, m, oldest)
 		a.sys.Send(c.self, tidied{replaced: replaced, err: err})
 	})

@@ -129,9 +129,15 @@ func (j *job) begin() {
 	a.letters = newLetterbox(a)
 	j.attempt, j.preparing, j.running, j.ending = a, true, false, false
 	j.children = map[string]*pactor.PID{}
-	a.background(func(ctx context.Context) {
-		ready, err := a.prepare(ctx)
-		j.sys.Send(j.self, attemptPrepared{attempt: a, ready: ready, err: err})
+	a.background("the preparation", func(context.Context) {
+		m := attemptPrepared{attempt: a}
+		err := a.guarded("a source, a sink or a codec, while it was opened,", func(ctx context.Context) {
+			m.ready, m.err = a.prepare(ctx)
+		})
+		if err != nil {
+			m.ready, m.err = nil, err
+		}
+		j.sys.Send(j.self, m)
 	})
 }
 
@@ -210,7 +216,7 @@ func (j *job) spawn(ctx pactor.Context, name string, actor pactor.Actor, opts ..
 // failed ends the attempt, and then begins another unless the failure would
 // only repeat itself.
 func (j *job) failed(ctx pactor.Context, err error) {
-	if j.ending {
+	if j.ending || j.attempt == nil {
 		return
 	}
 	if permanent(err) || j.restarts >= j.spec.Restarts.Max {
@@ -293,7 +299,9 @@ func (j *job) attemptEnded(ctx pactor.Context, m attemptEnded) {
 		j.finish(ctx)
 		return
 	}
-	j.attempt = nil
+	// Between two attempts there is nothing to end: whoever stops or kills the
+	// job now finishes it at once.
+	j.attempt, j.running, j.ending = nil, false, false
 	wait := min(j.spec.Restarts.Backoff<<min(j.restarts, 20), j.spec.Restarts.BackoffMax)
 	j.restarts++
 	j.total++

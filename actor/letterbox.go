@@ -113,7 +113,7 @@ func (l *letterbox) flush(a *attempt, done func(error)) {
 		done(nil)
 		return
 	}
-	a.background(func(ctx context.Context) {
+	a.background("the dead letters", func(ctx context.Context) {
 		for _, p := range l.producers {
 			if err := p.Flush(ctx); err != nil {
 				l.stored(err)

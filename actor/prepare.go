@@ -1,9 +1,11 @@
 package actor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	pactor "github.com/asynkron/protoactor-go/actor"
 
@@ -91,12 +93,21 @@ func (a *attempt) prepare(ctx context.Context) (*readyTasks, error) {
 		return nil, err
 	}
 	for i, m := range candidates {
+		// Only the one to continue from has to fit: older ones may be of a graph
+		// that was changed since.
+		if err := a.compatible(m); err != nil {
+			return nil, err
+		}
 		ready, err := a.restore(ctx, m, splits)
 		if err == nil {
 			return ready, nil
 		}
-		if m == nil || !damaged(err) || i == len(candidates)-1 {
+		if m == nil || !damaged(err) {
 			return nil, err
+		}
+		err = fmt.Errorf("checkpoint %d of job %q: %w", m.Checkpoint, a.spec.Name, err)
+		if i == len(candidates)-1 {
+			return nil, noneReadable(a.spec.Name, err)
 		}
 		a.spec.Observer.CheckpointUnusable(err)
 	}
@@ -108,6 +119,11 @@ func (a *attempt) prepare(ctx context.Context) (*readyTasks, error) {
 func damaged(err error) bool {
 	return errors.Is(err, storage.ErrCorrupt) || errors.Is(err, storage.ErrNotFound) ||
 		errors.Is(err, dataflow.ErrCorrupt) || errors.Is(err, codec.ErrCorrupt)
+}
+
+// noneReadable refuses to begin from nothing where there was something.
+func noneReadable(job string, err error) error {
+	return fmt.Errorf("no checkpoint of job %q can be read; restore its data directory from a backup, or begin anew with FreshState: %w", job, err)
 }
 
 // planTasks lists the splits of the sources and plans the tasks.
@@ -139,22 +155,10 @@ func (a *attempt) candidates(ctx context.Context) ([]*checkpoint.Manifest, error
 	for _, err := range unreadable {
 		a.spec.Observer.CheckpointUnusable(err)
 	}
-	if len(found) == 0 && len(unreadable) > 0 {
-		return nil, fmt.Errorf("none of the checkpoints of job %q can be read; the newest: %w", a.spec.Name, unreadable[len(unreadable)-1])
+	if len(found) == 0 && len(unreadable) > 0 && !a.fresh() {
+		return nil, noneReadable(a.spec.Name, unreadable[len(unreadable)-1])
 	}
-	chosen, err := a.choose(found)
-	if err != nil {
-		return nil, err
-	}
-	for _, m := range chosen {
-		if m == nil {
-			continue
-		}
-		if err := a.compatible(m); err != nil {
-			return nil, err
-		}
-	}
-	return chosen, nil
+	return a.choose(found)
 }
 
 // choose picks from the checkpoints, newest first, what the job is to begin
@@ -213,28 +217,34 @@ func listed(found []snapshots.Found) string {
 
 // compatible refuses a checkpoint whose state would not fit.
 func (a *attempt) compatible(m *checkpoint.Manifest) error {
+	if m == nil {
+		return nil
+	}
 	if m.KeyGroups != a.spec.KeyGroups {
 		return fmt.Errorf("job %q was begun with %d key groups and cannot go on with %d: the number is fixed for the life of a job", a.spec.Name, m.KeyGroups, a.spec.KeyGroups)
 	}
-	if a.spec.Restore.FreshState {
+	if a.fresh() {
 		return nil
 	}
 	return a.spec.Compatible(m.Graph)
 }
 
+// fresh says whether the attempt is to begin without state.
+func (a *attempt) fresh() bool { return a.spec.Restore.FreshState && !a.spec.progressed.Load() }
+
 // restore builds all tasks from a manifest; nil: from nothing.
 func (a *attempt) restore(ctx context.Context, m *checkpoint.Manifest, splits map[*dataflow.Node][]string) (*readyTasks, error) {
 	replay := a.spec.Restore.Start.Kind != dataflow.StartDefault && !a.spec.progressed.Load()
-	b := &taskBuilder{attempt: a, ctx: ctx, manifest: m, splits: splits, replay: replay}
-	if a.spec.Restore.FreshState && !a.spec.progressed.Load() {
+	b := &taskBuilder{attempt: a, ctx: ctx, manifest: a.known(m), splits: splits, replay: replay}
+	if a.fresh() {
 		b.manifest = nil
 	}
 	a.manifest = b.manifest
 	if b.manifest != nil && b.manifest.Finished && !replay {
-		return &readyTasks{finished: true}, nil
+		return &readyTasks{finished: true}, b.recommit()
 	}
 	r := &readyTasks{}
-	for _, c := range a.plan.Chains {
+	for _, c := range statesFirst(a.plan.Chains) {
 		for i := range c.Parallelism {
 			t, err := b.build(c, i)
 			if err != nil {
@@ -245,6 +255,68 @@ func (a *attempt) restore(ctx context.Context, m *checkpoint.Manifest, splits ma
 		}
 	}
 	return r, nil
+}
+
+// statesFirst puts sinks last. To open a sink is to commit what the checkpoint
+// promised, and to take back what was written since; so all state must have been
+// read by then, lest an older checkpoint has to be used after all.
+func statesFirst(chains []*dataflow.Chain) []*dataflow.Chain {
+	sorted := slices.Clone(chains)
+	slices.SortStableFunc(sorted, func(x, y *dataflow.Chain) int { return cmp.Compare(rank(x), rank(y)) })
+	return sorted
+}
+
+func rank(c *dataflow.Chain) int {
+	if c.Sink != nil {
+		return 1
+	}
+	return 0
+}
+
+// known is the manifest without the state of operators that the graph no longer
+// has: were one of that name to come back later, it must not find what has been
+// out of date since.
+func (a *attempt) known(m *checkpoint.Manifest) *checkpoint.Manifest {
+	if m == nil {
+		return nil
+	}
+	kept := *m
+	kept.Segments = map[string][][]checkpoint.Ref{}
+	for _, n := range a.spec.Nodes {
+		if groups := m.Segments[n.Name]; groups != nil && n.State != "" {
+			kept.Segments[n.Name] = groups
+		}
+	}
+	return &kept
+}
+
+// recommit opens the sinks of a job that has finished, and closes them, if the
+// process died before all of them had committed the last checkpoint.
+func (b *taskBuilder) recommit() error {
+	if b.manifest.Settled {
+		return nil
+	}
+	for _, c := range b.attempt.plan.Chains {
+		for _, n := range c.Nodes {
+			if n.Role != dataflow.Sink {
+				continue
+			}
+			for i := range c.Parallelism {
+				if err := b.openAndClose(n, c, i); err != nil {
+					return fmt.Errorf("the job has finished, but its last results may not be out: sink %q: %w", n.Name, err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (b *taskBuilder) openAndClose(n *dataflow.Node, c *dataflow.Chain, index int) error {
+	w, err := n.Sink.Open(b.ctx, b.sinkOpen(n, c, index))
+	if err != nil {
+		return err
+	}
+	return w.Close()
 }
 
 // taskBuilder builds the tasks of an attempt.
@@ -260,7 +332,8 @@ func (b *taskBuilder) build(c *dataflow.Chain, index int) (readyTask, error) {
 	r := readyTask{key: taskKey{c.ID, index}, name: fmt.Sprintf("%s-%d", c.Name(), index)}
 	in := b.inputs(c, index)
 	w := b.attempt.spec.Window
-	r.mailboxMessages = (len(in.channels)+1)*(w.Parcels+2) + readAhead*(len(b.splits[c.Source])+1)
+	// A split whose reader was replaced may have filled batches of both waiting.
+	r.mailboxMessages = (len(in.channels)+1)*(w.Parcels+2) + 2*readAhead*(len(b.splits[c.Source])+1)
 	// A parcel may pass the window by its own size, which is bounded by a
 	// batch; the factor leaves room for that, not for a second window.
 	r.mailboxBytes = int64(len(in.channels)+1)*int64(w.Bytes)*4 + 64<<20
@@ -425,6 +498,12 @@ func (b *taskBuilder) buildSource(r readyTask, c *dataflow.Chain, index int, cor
 			Start: b.attempt.spec.Restore.Start, Until: b.attempt.spec.Restore.Until})
 		if err != nil {
 			return r, errors.Join(fmt.Errorf("source %q: %w", n.Name, err), r.close())
+		}
+		if sp.position == nil {
+			// Where a source begins may depend on when it is asked: at the end of
+			// a topic, say. A checkpoint in front of the first record must not
+			// pass over what comes until the job resumes.
+			sp.position = reader.Position()
 		}
 		sp.reader = reader
 		s.splits = append(s.splits, sp)

@@ -79,7 +79,7 @@ func (s *sink) Receive(ctx pactor.Context) {
 // returns.
 func (s *sink) background(f func(ctx context.Context) (then func())) {
 	s.busy = true
-	s.attempt.background(func(ctx context.Context) {
+	s.attempt.background(fmt.Sprintf("sink %q", s.node.Name), func(ctx context.Context) {
 		s.attempt.sys.Send(s.self, sinkWorked{then: f(ctx)})
 	})
 }

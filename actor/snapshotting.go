@@ -136,7 +136,7 @@ func (s *snapshotting) ship() {
 	s.chunks = append(s.chunks, c)
 	s.writing++
 	s.part.Bytes += int64(len(c.data))
-	s.attempt.background(func(ctx context.Context) {
+	s.attempt.background(s.name, func(ctx context.Context) {
 		seq, err := s.attempt.store.WriteChunk(ctx, c.data)
 		s.attempt.sys.Send(s.self, chunkWritten{chunk: c, seq: seq, err: err})
 	})

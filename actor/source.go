@@ -39,6 +39,7 @@ type source struct {
 	records int64 // processed since the last complete checkpoint
 	taken   []recordsTaken
 	metrics *dataflow.Metrics
+	parcel  dataflow.Parcel    // the one being delivered
 	sampler *telemetry.Sampler // chooses the records that begin a trace; nil: none
 }
 
@@ -64,6 +65,9 @@ type split struct {
 
 // MailboxBytes makes a filled batch data: control messages pass it.
 func (f *filled) MailboxBytes() int { return parcelOverhead }
+
+// Refused ends the attempt: what was read would be lost.
+func (f *filled) Refused(err error) { f.attempt.fail("source", err) }
 
 // Receive implements pactor.Actor.
 func (s *source) Receive(ctx pactor.Context) {
@@ -113,33 +117,43 @@ func (s *source) readToEnd() {
 		}
 		sp.closing = true
 		sp.stop()
-		reader, done, request := sp.reader, sp.stopped, dataflow.OpenRequest{Split: sp.id, Position: sp.position,
+		done, request := sp.stopped, dataflow.OpenRequest{Split: sp.id, Position: sp.position,
 			Start: s.attempt.spec.Restore.Start, Until: dataflow.Until{End: true}}
-		s.attempt.background(func(ctx context.Context) {
+		s.attempt.background(s.who(), func(ctx context.Context) {
 			<-done
-			err := reader.Close()
-			var next dataflow.SplitReader
-			if err == nil {
-				next, err = s.node.Source.Open(ctx, request)
-			}
-			s.attempt.sys.Send(s.self, reopened{split: i, reader: next, err: err})
+			s.attempt.sys.Send(s.self, reopened{split: i, err: sp.reopen(ctx, s.node.Source, request)})
 		})
 	}
 }
 
-// reopened brings the reader that knows where its split ends.
-type reopened struct {
-	split  int
-	reader dataflow.SplitReader
-	err    error
+// reopen replaces the reader. Nobody reads meanwhile; the actor leaves the field
+// alone until it is told that this is done.
+func (sp *split) reopen(ctx context.Context, driver dataflow.SourceDriver, r dataflow.OpenRequest) error {
+	old := sp.reader
+	sp.reader = nil
+	if err := old.Close(); err != nil {
+		return err
+	}
+	next, err := driver.Open(ctx, r)
+	if err == nil {
+		sp.reader = next
+	}
+	return err
 }
+
+// reopened says that a split has the reader that knows where it ends.
+type reopened struct {
+	split int
+	err   error
+}
+
+func (s *source) who() string { return fmt.Sprintf("source %q", s.node.Name) }
 
 func (s *source) reopened(m reopened) {
 	if m.err != nil {
 		s.fail(fmt.Errorf("source %q, split %q: %w", s.node.Name, s.splits[m.split].id, m.err))
 		return
 	}
-	s.splits[m.split].reader = m.reader
 	s.startSplit(m.split)
 }
 
@@ -155,7 +169,7 @@ func (s *source) startSplit(i int) {
 	done := make(chan struct{})
 	sp.stop, sp.stopped = cancel, done
 	reader, session, tokens := sp.reader, sp.session, sp.tokens
-	s.attempt.background(func(context.Context) {
+	s.attempt.background(s.who(), func(context.Context) {
 		defer close(done)
 		s.read(ctx, i, session, reader, tokens)
 	})
@@ -173,13 +187,19 @@ func (s *source) read(ctx context.Context, i, session int, reader dataflow.Split
 		if ctx.Err() != nil {
 			return
 		}
-		s.attempt.sys.Send(s.self, &filled{split: i, session: session, batch: batch, records: n, err: err,
+		s.attempt.sys.Send(s.self, &filled{attempt: s.attempt, split: i, session: session, batch: batch, records: n, err: err,
 			position: reader.Position(), lag: reader.Lag()})
-		var bad *dataflow.RecordError
-		if err != nil && !errors.As(err, &bad) {
+		if err != nil && !passedOver(err) {
 			return
 		}
 	}
+}
+
+// passedOver says whether an error is about one record, behind which the reader
+// goes on.
+func passedOver(err error) bool {
+	var bad *dataflow.RecordError
+	return errors.As(err, &bad)
 }
 
 // work processes what was read, as far as credit allows.
@@ -228,17 +248,25 @@ func (s *source) process(f *filled) error {
 		s.unsent = 0
 		s.task.Flush()
 	}
-	var bad *dataflow.RecordError
-	switch {
-	case f.err == nil:
-	case errors.Is(f.err, io.EOF):
+	if f.err != nil {
+		return s.stumbled(f)
+	}
+	sp.tokens <- struct{}{}
+	return nil
+}
+
+// stumbled deals with what the reader reported behind its last batch.
+func (s *source) stumbled(f *filled) error {
+	sp := s.splits[f.split]
+	if errors.Is(f.err, io.EOF) {
 		return s.endSplit(f.split)
-	case errors.As(f.err, &bad):
-		if err := s.unreadable(sp, bad); err != nil {
-			return err
-		}
-	default:
+	}
+	var bad *dataflow.RecordError
+	if !errors.As(f.err, &bad) {
 		return fmt.Errorf("source %q, split %q: %w", s.node.Name, sp.id, f.err)
+	}
+	if err := s.unreadable(sp, bad); err != nil {
+		return err
 	}
 	sp.tokens <- struct{}{}
 	return nil
@@ -253,8 +281,8 @@ func (s *source) deliver(f *filled) error {
 		columns := link.Columns(f.batch)
 		s.sampler.Sample(columns, f.records, s.sampleTime())
 		span := s.site.Start(f.records, columns.Traces)
-		p := dataflow.Parcel{Batch: f.batch, Records: f.records, Watermark: watermark.Min}
-		err := s.task.Deliver(0, f.split, &p)
+		s.parcel = dataflow.Parcel{Batch: f.batch, Records: f.records, Watermark: watermark.Min}
+		err := s.task.Deliver(0, f.split, &s.parcel)
 		span.End(err)
 		if err != nil {
 			return err

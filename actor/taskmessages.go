@@ -29,6 +29,7 @@ const parcelOverhead = 128
 
 // filled is what a split's reader has read.
 type filled struct {
+	attempt  *attempt
 	split    int
 	session  int // of the split's reader
 	batch    any

@@ -53,16 +53,10 @@ func Open(ctx context.Context, opts ...Option) (*Engine, error) {
 }
 
 func (e *Engine) open(ctx context.Context) (err error) {
-	if e.dir == "" {
-		if e.dir, err = os.MkdirTemp("", "troupe-"); err != nil {
-			return fmt.Errorf("make a temporary data directory: %w; name one with DataDir", err)
-		}
-		e.temporary = true
-	}
-	if e.store, err = storage.Open(ctx, e.dir, storage.Options{Logger: e.log}); err != nil {
+	c := &e.config.engine
+	if e.store, err = e.openStore(ctx); err != nil {
 		return err
 	}
-	c := &e.config.engine
 	e.telemetry, err = telemetry.Open(ctx, telemetry.Options{TracerProvider: c.tracers, MeterProvider: c.meters, SampleRatio: c.ratio})
 	if err != nil {
 		return err
@@ -70,6 +64,20 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	e.system = actor.NewSystem(e.store, actor.WithLogger(e.log))
 	e.metrics, err = e.telemetry.Instruments(e.snapshot)
 	return err
+}
+
+func (e *Engine) openStore(ctx context.Context) (storage.Store, error) {
+	if s := e.config.engine.store; s != nil {
+		return s, nil
+	}
+	if e.dir == "" {
+		dir, err := os.MkdirTemp("", "troupe-")
+		if err != nil {
+			return nil, fmt.Errorf("make a temporary data directory: %w; name one with DataDir", err)
+		}
+		e.dir, e.temporary = dir, true
+	}
+	return storage.Open(ctx, e.dir, storage.Options{Logger: e.log})
 }
 
 // Declare returns the topic of that name, and creates it when there is none. A
@@ -162,8 +170,9 @@ func (e *Engine) Jobs() []*Job {
 	return all
 }
 
-// Close stops all jobs in good order, and the engine. It waits until they have
-// ended, or ctx has.
+// Close stops all jobs in good order, and the engine. Jobs that take longer than
+// their StopTimeout, or are still running when ctx ends, are ended without a last
+// checkpoint; an error says so.
 func (e *Engine) Close(ctx context.Context) error {
 	e.mu.Lock()
 	e.closed = true
@@ -173,12 +182,24 @@ func (e *Engine) Close(ctx context.Context) error {
 		j.handle.Stop()
 	}
 	for _, j := range e.Jobs() {
-		if _, err := j.Wait(ctx); err != nil {
+		if _, err := j.Stop(ctx); err != nil {
 			errs = append(errs, err)
 		}
+		if ctx.Err() != nil {
+			j.handle.Kill(ErrKilled)
+		}
+	}
+	if ctx.Err() != nil {
+		patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), releasePatience)
+		defer cancel()
+		ctx = patient
 	}
 	return errors.Join(errors.Join(errs...), e.release(ctx))
 }
+
+// releasePatience is how long Close still waits for actors, whose jobs are
+// killed by then, when its context has ended.
+const releasePatience = 10 * time.Second
 
 // release closes what is open, in the reverse order of opening.
 func (e *Engine) release(ctx context.Context) error {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/troupestream/troupe/internal/dataflow"
 	"github.com/troupestream/troupe/internal/flow"
+	"github.com/troupestream/troupe/internal/storage"
 )
 
 // Defaults of the options.
@@ -41,6 +42,7 @@ type config struct {
 
 type engineConfig struct {
 	dir       string
+	store     storage.Store // in place of the one in dir; for tests
 	logger    *slog.Logger
 	tracers   trace.TracerProvider
 	meters    metric.MeterProvider

@@ -27,17 +27,19 @@ func Run(ctx context.Context, b *topology.Builder, opts ...Option) (Report, erro
 	if _, err := b.Build(); err != nil {
 		return Report{}, err
 	}
-	e, err := Open(ctx, opts...)
+	// A signal that comes while the engine opens stops the job, too.
+	ctx, release := untilSignal(ctx)
+	defer release()
+	lasting := context.WithoutCancel(ctx)
+	e, err := Open(lasting, opts...)
 	if err != nil {
 		return Report{}, err
 	}
 	report, err := e.runShown(ctx, b)
-	return report, errors.Join(err, e.Close(context.WithoutCancel(ctx)))
+	return report, errors.Join(err, e.Close(lasting))
 }
 
 func (e *Engine) runShown(ctx context.Context, b *topology.Builder) (Report, error) {
-	ctx, release := untilSignal(ctx)
-	defer release()
 	j, err := e.Start(ctx, b)
 	if err != nil {
 		return Report{}, err

@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -22,6 +23,8 @@ type Manifest struct {
 	ExactlyOnce bool   `json:"exactly_once"`
 	// Finished: the input had ended and all results were out.
 	Finished bool `json:"finished,omitempty"`
+	// Settled: it is the last one, and all sinks have committed it.
+	Settled bool `json:"settled,omitempty"`
 	// Savepoint is the name the user gave; such a checkpoint is kept until it
 	// is deleted by name.
 	Savepoint string `json:"savepoint,omitempty"`
@@ -189,11 +192,19 @@ func (m *Manifest) Replace(rs []Replacement) {
 	m.Stats.StateBytes = m.stateBytes()
 }
 
+// ErrFormat: the checkpoint was written by a newer release.
+var ErrFormat = errors.New("the checkpoint has a newer format")
+
+// FormatError says that a manifest has a format newer than Format.
+func FormatError(format int) error {
+	return fmt.Errorf("%w: it is %d, and this release reads formats up to %d; use the release that wrote it, or a newer one", ErrFormat, format, Format)
+}
+
 // Check refuses a manifest that this code cannot restore.
 func (m *Manifest) Check(job string) error {
 	switch {
 	case m.Format > Format:
-		return fmt.Errorf("checkpoint %d has format %d, and this version of Troupe reads formats up to %d: run the version that wrote it, or a newer one", m.Checkpoint, m.Format, Format)
+		return FormatError(m.Format)
 	case m.Job != job:
 		return fmt.Errorf("checkpoint %d belongs to job %q", m.Checkpoint, m.Job)
 	case m.KeyGroups <= 0:

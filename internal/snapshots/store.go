@@ -114,7 +114,7 @@ type Found struct {
 }
 
 // List returns all checkpoints that can be read, newest first, and says of each
-// that cannot why not.
+// that cannot why not. One of a newer format is an error, checkpoint.ErrFormat.
 func (s *Store) List(ctx context.Context) (found []Found, unreadable []error, err error) {
 	b, err := s.manifests.log.Bounds(ctx)
 	if err != nil {
@@ -134,6 +134,10 @@ func (s *Store) List(ctx context.Context) (found []Found, unreadable []error, er
 				continue
 			}
 			m, err := decodeManifest(e.Data, s.job)
+			if errors.Is(err, checkpoint.ErrFormat) {
+				// To pass over it would be to go back behind what the newer release did.
+				return nil, nil, fmt.Errorf("job %q: %w", s.job, err)
+			}
 			if err != nil {
 				unreadable = append(unreadable, fmt.Errorf("manifest %d of job %q: %w", e.Seq, s.job, err))
 				continue
@@ -218,6 +222,11 @@ func decodeManifest(data []byte, job string) (*checkpoint.Manifest, error) {
 	b, err := unseal(data)
 	if err != nil {
 		return nil, err
+	}
+	// A newer format may look so different that nothing else in it can be read.
+	var head struct{ Format int }
+	if err := json.Unmarshal(b, &head); err == nil && head.Format > checkpoint.Format {
+		return nil, checkpoint.FormatError(head.Format)
 	}
 	m := new(checkpoint.Manifest)
 	if err := json.Unmarshal(b, m); err != nil {
