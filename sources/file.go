@@ -259,12 +259,16 @@ func (r *fileReader[T]) Read(ctx context.Context, b *topology.Batch[T], max int)
 }
 
 func (r *fileReader[T]) one(ctx context.Context, b *topology.Batch[T]) error {
-	rec, err := r.scan.next(ctx)
-	if rec.long = err == errTooLong; rec.long && !r.parser.takesLong {
-		return r.flawed(rec, tooLongError(r.scan.max))
-	}
-	if err != nil && !rec.long {
-		return err
+	rec, ok := r.scan.quick()
+	if !ok {
+		var err error
+		rec, err = r.scan.next(ctx)
+		if rec.long = err == errTooLong; rec.long && !r.parser.takesLong {
+			return r.flawed(rec, tooLongError(r.scan.max))
+		}
+		if err != nil && !rec.long {
+			return err
+		}
 	}
 	v, ok, err := r.parser.parse(rec)
 	if err != nil {

@@ -85,6 +85,27 @@ func (s *scanner) next(ctx context.Context) (rec record, err error) {
 	}
 }
 
+// quick is next for the common case: a line that is short enough and lies in the
+// buffer to its end. Otherwise it returns false and changes nothing.
+func (s *scanner) quick() (rec record, ok bool) {
+	b := s.buf[s.r:s.w]
+	if s.comma != 0 || s.searched != 0 || s.offset == 0 || s.skipping {
+		return rec, false
+	}
+	n := bytes.IndexByte(b, '\n')
+	if n < 0 || n > s.max {
+		return rec, false
+	}
+	rec.data, rec.line = b[:n], s.line
+	if n > 0 && b[n-1] == '\r' {
+		rec.data = b[:n-1]
+	}
+	s.r += n + 1
+	s.offset += int64(n) + 1
+	s.line++
+	return rec, true
+}
+
 // buffered says whether next would return without asking for more bytes.
 func (s *scanner) buffered() bool { return s.find() >= 0 }
 
