@@ -17,6 +17,7 @@ type flight struct {
 	info     codec.BatchInfo
 	sections []codec.Section
 	data     []byte
+	began    time.Time
 
 	outcome outcome // isStored, notStored, ownerChanged or logGone
 	marker  uint64  // sequence of the marker that took its place; 0: none
@@ -105,7 +106,7 @@ func (p *partition) launchBatch() {
 }
 
 func (p *partition) launch(f *flight) {
-	f.expect = p.state.covers
+	f.expect, f.began = p.state.covers, time.Now()
 	p.flight = f
 	log, nonce := p.log, p.nonce
 	p.background(func(ctx context.Context) any {
@@ -185,6 +186,8 @@ func (p *partition) stored(f *flight) {
 	p.plan.settleAt(f.info.BaseOffset)
 	p.plan.reset()
 	p.publish(block{seq: seq, base: f.info.BaseOffset, end: p.state.next, data: f.data}, f.info.AppendTime)
+	p.sys.onAppend(Appended{Topic: p.config.topic, Partition: p.config.index, Records: f.info.Count,
+		Bytes: len(f.data), EndOffset: p.state.next, Took: time.Since(f.began)})
 }
 
 // notStored goes on after an append that failed for certain. One that was lost

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	pactor "github.com/asynkron/protoactor-go/actor"
 
@@ -28,6 +29,7 @@ type System struct {
 	topics     *topics
 	limits     PartitionLimits
 	onFailure  func(actorID string, err error)
+	onAppend   func(Appended)
 
 	refusals    atomic.Int64
 	deadLetters atomic.Int64
@@ -61,6 +63,20 @@ func WithOnFailure(f func(actorID string, err error)) Option {
 // DefaultPartitionLimits: a limit of zero allows nothing.
 func WithPartitionLimits(l PartitionLimits) Option { return func(s *System) { s.limits = l } }
 
+// Appended says what a partition has stored in one append to its log.
+type Appended struct {
+	Topic     string
+	Partition int
+	Records   int
+	Bytes     int
+	EndOffset uint64        // of the partition now
+	Took      time.Duration // from the decision to append until it was as durable as the topic promises
+}
+
+// WithOnAppend sets a function that is told of every append to the log of a
+// partition. It is called by the partition, and must not block.
+func WithOnAppend(f func(Appended)) Option { return func(s *System) { s.onAppend = f } }
+
 // NewSystem returns a running system. Close it; the store stays open.
 func NewSystem(store storage.Store, opts ...Option) *System {
 	s := &System{
@@ -68,6 +84,7 @@ func NewSystem(store storage.Store, opts ...Option) *System {
 		log:        slog.New(slog.DiscardHandler),
 		dispatcher: NewDispatcher(),
 		onFailure:  func(string, error) {},
+		onAppend:   func(Appended) {},
 		mailboxes:  map[string]*Mailbox{},
 	}
 	s.limits = DefaultPartitionLimits()

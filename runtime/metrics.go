@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/troupestream/troupe/actor"
@@ -19,7 +20,49 @@ func (e *Engine) snapshot() telemetry.Snapshot {
 		job, kind := mailboxLabels(id)
 		s.Mailboxes = append(s.Mailboxes, telemetry.MailboxStats{Job: job, Kind: kind, Depth: int64(m.Depth()), Bytes: m.Bytes()})
 	})
+	e.logs.measure(&s)
 	return s
+}
+
+// logFigures are the figures of all partitions, by topic.
+type logFigures struct {
+	mu     sync.Mutex
+	topics map[string]*telemetry.TopicStats
+	ends   map[telemetry.PartitionStats]uint64 // end offset of each, whose own field is 0
+}
+
+// appended takes in what a partition has stored.
+func (e *Engine) appended(a actor.Appended) {
+	if e.metrics == nil {
+		return
+	}
+	e.metrics.Appended(a.Topic, a.Took)
+	l := &e.logs
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.topics == nil {
+		l.topics, l.ends = map[string]*telemetry.TopicStats{}, map[telemetry.PartitionStats]uint64{}
+	}
+	t := l.topics[a.Topic]
+	if t == nil {
+		t = &telemetry.TopicStats{Topic: a.Topic}
+		l.topics[a.Topic] = t
+	}
+	t.Appends++
+	t.Bytes += int64(a.Bytes)
+	l.ends[telemetry.PartitionStats{Topic: a.Topic, Partition: a.Partition}] = a.EndOffset
+}
+
+func (l *logFigures) measure(s *telemetry.Snapshot) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, t := range l.topics {
+		s.Topics = append(s.Topics, *t)
+	}
+	for p, end := range l.ends {
+		p.EndOffset = int64(end)
+		s.Partitions = append(s.Partitions, p)
+	}
 }
 
 func (j *Job) measure(s *telemetry.Snapshot) {
@@ -35,8 +78,8 @@ func (j *Job) measure(s *telemetry.Snapshot) {
 				Watermark: dataflow.NoTime, Lag: j.counters.Lag(n.Name)})
 		}
 	}
-	j.counters.EachEdge(func(edge string, credit, inFlight int64) {
-		s.Edges = append(s.Edges, telemetry.EdgeStats{Job: j.name, Edge: edge, Credit: credit, InFlight: inFlight})
+	j.counters.EachEdge(func(edge string, credit, waiting int64) {
+		s.Edges = append(s.Edges, telemetry.EdgeStats{Job: j.name, Edge: edge, Credit: credit, Waiting: waiting})
 	})
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -57,6 +100,8 @@ func mailboxLabels(id string) (job, kind string) {
 		}
 		return name, "task"
 	}
-	kind, _, _ = strings.Cut(parts[0], "-")
-	return "", kind
+	if parts[0] == "topic" {
+		return "", "partition"
+	}
+	return "", "other"
 }

@@ -55,7 +55,7 @@ func (b *Batch[T]) Len() int { return len(b.Values) }
 
 // Time returns the event time of record i, or NoTime.
 func (b *Batch[T]) Time(i int) int64 {
-	if b.Times == nil {
+	if len(b.Times) == 0 {
 		return NoTime
 	}
 	return b.Times[i]
@@ -63,7 +63,7 @@ func (b *Batch[T]) Time(i int) int64 {
 
 // Mark returns the watermark before record i; the lowest time when there is none.
 func (b *Batch[T]) Mark(i int) int64 {
-	if b.Marks == nil {
+	if len(b.Marks) == 0 {
 		return math.MinInt64
 	}
 	return b.Marks[i]

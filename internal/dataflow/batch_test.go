@@ -103,3 +103,13 @@ func TestTail(t *testing.T) {
 		}
 	})
 }
+
+func TestABatchThatIsUsedAgainHasNoTimes(t *testing.T) {
+	b := new(Batch[int])
+	b.Append(1, 2, 3)
+	b.Reset()
+	b.Values = append(b.Values, 4)
+	if b.Time(0) != NoTime || b.Mark(0) != NoTime {
+		t.Fatalf("time %d, mark %d", b.Time(0), b.Mark(0))
+	}
+}

@@ -118,8 +118,8 @@ var (
 	mailboxDepth   = metricName{"troupe.mailbox.depth", gauge, "{message}", "Messages in the fullest mailbox of a kind of actor.", perMailbox}
 	mailboxBytes   = metricName{"troupe.mailbox.size", gauge, "By", "Bytes in all mailboxes of a kind of actor.", perMailbox}
 	mailboxRefused = metricName{"troupe.mailbox.refusals", counter, "{message}", "Messages refused by a full mailbox.", perMailbox}
-	edgeCredit     = metricName{"troupe.edge.credit", gauge, "{record}", "Records that may still be sent along an edge.", perEdge}
-	edgeInFlight   = metricName{"troupe.edge.in_flight", gauge, "{record}", "Records sent along an edge and not yet handled.", perEdge}
+	edgeCredit     = metricName{"troupe.edge.credit", gauge, "{batch}", "Batches that may still be sent along an edge.", perEdge}
+	edgeWaiting    = metricName{"troupe.edge.waiting", gauge, "{batch}", "Batches that wait for credit on an edge.", perEdge}
 	checkpointTime = metricName{"troupe.checkpoint.duration", histogram, "s", "Time from asking for a checkpoint to its being complete.", perJob}
 	alignmentTime  = metricName{"troupe.checkpoint.alignment.duration", histogram, "s", "Time a task waited for a barrier on all its inputs.", perJob}
 	checkpointSize = metricName{"troupe.checkpoint.size", gauge, "By", "Bytes that the newest complete checkpoint added.", perJob}
@@ -137,7 +137,7 @@ var (
 var metrics = []*metricName{
 	&recordsIn, &recordsOut, &operatorKeys, &watermarkTime, &watermarkLag, &lateRecords, &futureRecords,
 	&skippedRecords, &deadLetters, &failures, &expiredState, &sourceLag, &mailboxDepth, &mailboxBytes,
-	&mailboxRefused, &edgeCredit, &edgeInFlight, &checkpointTime, &alignmentTime, &checkpointSize,
+	&mailboxRefused, &edgeCredit, &edgeWaiting, &checkpointTime, &alignmentTime, &checkpointSize,
 	&checkpointAge, &checkpointFail, &jobRestarts, &logAppends, &logBytes, &appendTime, &partitionEnd,
 	&droppedSeries,
 }

@@ -133,7 +133,7 @@ func (c *collection) flow(s *Snapshot) {
 	field(c, &mailboxRefused, s.Mailboxes, add, box, func(e *MailboxStats) int64 { return e.Refused })
 	edge := func(e *EdgeStats) labels { return labels{e.Job, e.Edge} }
 	field(c, &edgeCredit, s.Edges, add, edge, func(e *EdgeStats) int64 { return e.Credit })
-	field(c, &edgeInFlight, s.Edges, add, edge, func(e *EdgeStats) int64 { return e.InFlight })
+	field(c, &edgeWaiting, s.Edges, add, edge, func(e *EdgeStats) int64 { return e.Waiting })
 }
 
 func (c *collection) jobs(s *Snapshot) {

@@ -35,8 +35,8 @@ type MailboxStats struct {
 
 // EdgeStats are the figures of one channel of an edge between two chains.
 type EdgeStats struct {
-	Job, Edge        string // edge: "parse-by-net", the names at its ends
-	Credit, InFlight int64  // records
+	Job, Edge       string // edge: "parse-by-net", the names at its ends
+	Credit, Waiting int64  // batches: that may still be sent, that wait for credit
 }
 
 // JobStats are the figures of one job.
