@@ -11,6 +11,7 @@ import (
 
 	"github.com/troupestream/troupe/benchmarks/measure"
 	"github.com/troupestream/troupe/benchmarks/pipeline"
+	"github.com/troupestream/troupe/benchmarks/state"
 	"github.com/troupestream/troupe/benchmarks/wal"
 )
 
@@ -21,7 +22,7 @@ type benchmark struct {
 }
 
 func benchmarks() []benchmark {
-	return []benchmark{{"pipeline", pipeline.Bench}, {"log", wal.Bench}}
+	return []benchmark{{"pipeline", pipeline.Bench}, {"log", wal.Bench}, {"checkpoint", state.Bench}}
 }
 
 func (c *cli) bench(ctx context.Context, args []string, out io.Writer) error {
