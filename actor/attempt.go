@@ -29,6 +29,7 @@ type attempt struct {
 	plan     *dataflow.Plan
 	letters  *letterbox
 	ready    *readyTasks
+	tasks    map[taskKey]*pactor.PID // set before any task is told to begin
 	// What there is from before: the newest checkpoint's number, and all that
 	// are kept, oldest first.
 	lastNumber uint64

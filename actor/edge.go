@@ -76,7 +76,6 @@ type inChannel struct {
 	head, channel int // of the dataflow.Task
 	link          dataflow.Link
 	sender        taskKey
-	from          *pactor.PID
 	edge, target  int // of the sender
 	credit        flow.Receiver
 	queue         parcelQueue
@@ -132,7 +131,7 @@ func (in *inputs) next(blocked func(int) bool) int {
 func (in *inputs) consumed(i, bytes int) {
 	c := &in.channels[i]
 	if g, due := c.credit.Consumed(bytes); due {
-		in.attempt.sys.Send(c.from, granted{edge: c.edge, target: c.target, grant: g})
+		in.attempt.sys.Send(in.attempt.tasks[c.sender], granted{edge: c.edge, target: c.target, grant: g})
 	}
 }
 

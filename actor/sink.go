@@ -32,7 +32,7 @@ type sink struct {
 	policy  dataflow.Policy
 	writer  dataflow.SinkWriter
 	in      inputs
-	aligner *checkpoint.Aligner
+	aligner alignment
 	times   *watermark.Tracker
 	metrics *dataflow.Metrics
 	site    *telemetry.Site // of its spans; nil: none
@@ -53,10 +53,6 @@ func (s *sink) Receive(ctx pactor.Context) {
 		s.self = ctx.Self()
 		return
 	case begin:
-		for i := range s.in.channels {
-			c := &s.in.channels[i]
-			c.from = m.tasks[c.sender]
-		}
 		return
 	case *parcel:
 		s.in.accept(m)
@@ -167,7 +163,7 @@ func (s *sink) heed(i int, p *parcel) {
 	if low, _, changed := s.times.Update(i, p.Watermark, p.Idle); changed {
 		s.metrics.Watermark.Store(low)
 	}
-	if p.Barrier != 0 && s.aligner.Barrier(i, p.Barrier) {
+	if p.Barrier != 0 && s.aligner.barrier(i, p.Barrier) {
 		s.prepare(p.Barrier)
 	}
 	if p.End && s.in.end(i) {

@@ -76,11 +76,12 @@ func (s *source) Receive(ctx pactor.Context) {
 		s.start(ctx)
 		return
 	case begin:
-		s.begin(m)
+		s.connect()
 		s.startReading()
 	case *filled:
 		s.queue = append(s.queue, m)
 	case takeCheckpoint:
+		s.connect()
 		s.takeCheckpoint(m)
 	case readToEnd:
 		s.readToEnd()

@@ -28,7 +28,7 @@ const (
 type stage struct {
 	taskCore
 	in      inputs
-	aligner *checkpoint.Aligner
+	aligner alignment
 	unsent  int // parcels processed since the last flush
 }
 
@@ -44,6 +44,8 @@ type taskCore struct {
 	again   bool            // a resume is under way to this actor
 	ended   bool
 	ticking bool
+
+	connected bool // to its neighbours
 }
 
 func (c *taskCore) start(ctx pactor.Context) {
@@ -51,11 +53,18 @@ func (c *taskCore) start(ctx pactor.Context) {
 	c.snap = snapshotting{attempt: c.attempt, self: c.self, name: c.name, task: c.task}
 }
 
-// begin connects the task to its neighbours.
-func (c *taskCore) begin(m begin) {
+// connect connects the task to its neighbours.
+//
+// What comes from a neighbour may arrive before the job's own begin, so it is
+// the first message of whatever kind that does this.
+func (c *taskCore) connect() {
+	if c.connected {
+		return
+	}
+	c.connected = true
 	for i, w := range c.task.Chain.Out {
 		for t := range c.out[i].channels {
-			c.out[i].channels[t].to = m.tasks[taskKey{w.To.ID, t}]
+			c.out[i].channels[t].to = c.attempt.tasks[taskKey{w.To.ID, t}]
 		}
 	}
 	c.ticking = c.task.Ticks()
@@ -157,13 +166,10 @@ func (s *stage) Receive(ctx pactor.Context) {
 		s.start(ctx)
 		return
 	case begin:
-		s.begin(m)
-		for i := range s.in.channels {
-			c := &s.in.channels[i]
-			c.from = m.tasks[c.sender]
-		}
+		s.connect()
 		return
 	case *parcel:
+		s.connect()
 		s.in.accept(m)
 	case checkpointAborted:
 		s.aligner.Abort(m.number)
@@ -219,7 +225,7 @@ func (s *stage) process(i int) {
 	if s.unsent++; s.unsent >= parcelsPerFlush {
 		s.flush()
 	}
-	if p.Barrier != 0 && s.aligner.Barrier(i, p.Barrier) {
+	if p.Barrier != 0 && s.aligner.barrier(i, p.Barrier) {
 		s.snapshot(p.Barrier, s.snap.newPart())
 	}
 	if p.End {

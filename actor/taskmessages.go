@@ -1,8 +1,6 @@
 package actor
 
 import (
-	pactor "github.com/asynkron/protoactor-go/actor"
-
 	"github.com/troupestream/troupe/internal/checkpoint"
 	"github.com/troupestream/troupe/internal/dataflow"
 	"github.com/troupestream/troupe/internal/flow"
@@ -39,8 +37,8 @@ type filled struct {
 	err      error // io.EOF, a *dataflow.RecordError, or what ended the reader
 }
 
-// begin tells a task where its inputs come from and its outputs lead to.
-type begin struct{ tasks map[taskKey]*pactor.PID }
+// begin tells a task that all others are there.
+type begin struct{}
 
 // granted is demand from a task further down.
 type granted struct {

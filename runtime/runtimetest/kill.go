@@ -1,16 +1,10 @@
 package runtimetest
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
-	"regexp"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -26,7 +20,6 @@ const (
 	SeedVariable = "TROUPE_SEED"
 
 	lifeVariable = "TROUPE_LIFE" // "test/number/last/moments"
-	outputMax    = 64 << 10      // bytes kept of what a child says
 )
 
 // Kills says how often and when a KillLoop kills. The zero value: 20 times,
@@ -41,7 +34,8 @@ type Kills struct {
 	// other life ends; 0: the program does not call it.
 	Moments int
 	// Signal is what ends a life; default: SIGKILL. After any other signal, the
-	// process must end by itself with status 0.
+	// process must end by itself with status 0; and it comes no sooner than the
+	// process has written something, which is to say that it is listening.
 	Signal syscall.Signal
 }
 
@@ -137,88 +131,27 @@ func (k Kills) life(t *testing.T, r *rand.Rand, n int) bool {
 		// signal still comes.
 		moments, after = 1+r.Int64N(int64(k.Moments)), k.Within
 	}
-	c := newChild(t, n, false, moments)
-	timer := time.AfterFunc(after, func() { _ = c.cmd.Process.Signal(k.Signal) })
-	defer timer.Stop()
-	err := c.cmd.Wait()
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return k.Signal != syscall.SIGKILL
-	case errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL && k.Signal == syscall.SIGKILL:
-		return true
+	p := spawn(t, n, false, moments)
+	if k.Signal != syscall.SIGKILL {
+		p.speaks()
 	}
-	t.Fatalf("life %d ended with %v:\n%s", n, err, c.output.String())
-	return false
+	timer := time.AfterFunc(after, func() { _ = p.cmd.Process.Signal(k.Signal) })
+	defer timer.Stop()
+	switch status := p.Wait(); {
+	case status == 0:
+		return k.Signal != syscall.SIGKILL
+	case status == 128+int(syscall.SIGKILL) && k.Signal == syscall.SIGKILL:
+		return true
+	default:
+		t.Fatalf("life %d ended with status %d:\n%s", n, status, p.Output())
+		return false
+	}
 }
 
 func (k Kills) last(t *testing.T) {
 	t.Helper()
-	c := newChild(t, k.Count, true, 0)
-	if err := c.cmd.Wait(); err != nil {
-		t.Fatalf("the last life ended with %v:\n%s", err, c.output.String())
+	p := spawn(t, k.Count, true, 0)
+	if status := p.Wait(); status != 0 {
+		t.Fatalf("the last life ended with status %d:\n%s", status, p.Output())
 	}
 }
-
-type child struct {
-	cmd    *exec.Cmd
-	output *tail
-}
-
-func newChild(t *testing.T, n int, last bool, moments int64) *child {
-	t.Helper()
-	path, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &child{cmd: exec.Command(path, "-test.run="+exactly(t.Name()), "-test.count=1", "-test.timeout=5m"), output: new(tail)}
-	c.cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s/%d/%t/%d", lifeVariable, t.Name(), n, last, moments), dirVariable+"="+Dir(t))
-	c.cmd.Stdout, c.cmd.Stderr = c.output, c.output
-	if err := c.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-// exactly is the pattern that matches one test and no other.
-func exactly(test string) string {
-	parts := strings.Split(test, "/")
-	for i, p := range parts {
-		parts[i] = "^" + regexp.QuoteMeta(p) + "$"
-	}
-	return strings.Join(parts, "/")
-}
-
-// lifeOf returns the life that this process is for, if it is one of that test.
-func lifeOf(test string) (*Life, bool) {
-	rest, ours := strings.CutPrefix(os.Getenv(lifeVariable), test+"/")
-	if !ours {
-		return nil, false
-	}
-	l, moments := new(Life), int64(0)
-	_, err := fmt.Sscanf(strings.ReplaceAll(rest, "/", " "), "%d %t %d", &l.Number, &l.Last, &moments)
-	l.moments.Store(moments)
-	return l, err == nil
-}
-
-// run lives, and ends the process.
-func (l *Life) run(live func(context.Context, *Life) error) {
-	if err := live(context.Background(), l); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(0)
-}
-
-// tail keeps the end of what is written to it.
-type tail struct{ b bytes.Buffer }
-
-func (w *tail) Write(p []byte) (int, error) {
-	w.b.Write(p)
-	if over := w.b.Len() - outputMax; over > 0 {
-		w.b.Next(over)
-	}
-	return len(p), nil
-}
-
-func (w *tail) String() string { return w.b.String() }
