@@ -195,8 +195,9 @@ func (p *Processor[K, T, O]) SetEventTimer(at time.Time) {
 }
 
 // SetTimer has OnTimer called for the key at a time of the clock, in whole
-// milliseconds, or soon after. A key has one timer for each time. Timers are
-// part of checkpoints; those that came due while the job was down fire when it
+// milliseconds, or soon after. A key has one timer for each time; one for a
+// time that has passed fires when the clock next moves. Timers are part of
+// checkpoints; those that came due while the job was down fire when it
 // is back. Timers that wait when the input ends do not fire.
 func (p *Processor[K, T, O]) SetTimer(at time.Time) { p.setTimer(inClockTime, at) }
 

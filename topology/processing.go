@@ -17,6 +17,7 @@ type process[K comparable, T, O any] struct {
 	agendas [2]dataflow.Agenda // by timerKind
 	lengths []int              // of the outputs, before the call at hand
 	sweep   sweep
+	ticked  int64 // time of the last Tick
 }
 
 func newProcess[K comparable, T, O any](env *dataflow.Env, policy dataflow.Policy,
@@ -67,8 +68,13 @@ func (o *process[K, T, O]) Watermark(time int64, idle bool) error {
 	return nil
 }
 
-// advance moves event time, timer by timer.
+// advance moves event time, timer by timer. Where it does not move, nothing
+// fires: otherwise it would depend on batches when a timer fires that was set
+// for a time that has passed.
 func (o *process[K, T, O]) advance(to int64) error {
+	if to <= o.clock.now {
+		return nil
+	}
 	o.ended = o.ended || to == watermark.Max
 	for at, ok := o.agendas[inEventTime].Next(); ok && at <= to; at, ok = o.agendas[inEventTime].Next() {
 		o.clock.advance(at)
@@ -85,9 +91,13 @@ func (o *process[K, T, O]) advance(to int64) error {
 }
 
 // Tick implements dataflow.Ticker. Timers that handlers set for a time that has
-// passed wait for the next Tick: otherwise the task might never do anything else.
+// passed wait until the clock has moved on: otherwise the task might never do
+// anything else.
 func (o *process[K, T, O]) Tick(now int64) error {
-	o.state.now = now
+	if now <= o.ticked {
+		return nil
+	}
+	o.ticked, o.state.now = now, now
 	o.timers.due = o.timers.due[:0]
 	for at, ok := o.agendas[inClockTime].Next(); ok && at <= now; at, ok = o.agendas[inClockTime].Next() {
 		if err := o.timers.collect(inClockTime); err != nil {
@@ -105,6 +115,7 @@ func (o *process[K, T, O]) Tick(now int64) error {
 // NextTick implements dataflow.Ticker.
 func (o *process[K, T, O]) NextTick() (int64, bool) {
 	at, ok := o.agendas[inClockTime].Next()
+	at = max(at, o.ticked+1)
 	if o.sweep.step > 0 && o.Keys() > 0 {
 		if !ok {
 			return o.sweep.next, true
@@ -160,6 +171,7 @@ func (o *process[K, T, O]) undo() {
 // tidy removes a key of which nothing is left.
 func (o *process[K, T, O]) tidy() {
 	if st := o.state.at; st != nil && o.state.empty(st) {
+		o.state.purge(st)
 		o.Delete(o.hash, o.key)
 	}
 	o.state.at = nil

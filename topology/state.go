@@ -246,6 +246,15 @@ func (s *keyedState) stale(st *keyState) bool {
 	return false
 }
 
+// purge removes and counts what has expired of a key.
+func (s *keyedState) purge(st *keyState) {
+	for i, c := range st.cells {
+		if c != nil {
+			s.expired(s.handles[i].purge(c))
+		}
+	}
+}
+
 // The state of a key is stored as the names and contents of its cells, each
 // with its length. No declared name is like those of the timers.
 var timerNames = [2]string{"#event", "#clock"}

@@ -50,11 +50,7 @@ func (o *process[K, T, O]) purge(r dataflow.Ref) {
 		return
 	}
 	st = o.Touch(r)
-	for i, c := range st.cells {
-		if c != nil {
-			o.state.expired(o.state.handles[i].purge(c))
-		}
-	}
+	o.state.purge(st)
 	if o.state.empty(st) {
 		o.DeleteAt(r)
 	}

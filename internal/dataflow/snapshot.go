@@ -112,7 +112,7 @@ func appendSized(s []byte, limit int, bias uint64, f func([]byte) ([]byte, error
 	}
 	n := len(s) - start - 1
 	if n > limit {
-		return s, fmt.Errorf("%w: it takes %d bytes, the limit is %d", ErrStateLimit, n, limit)
+		return s, fmt.Errorf("%w: it takes %d bytes, the limit KeyLimits.Bytes is %d", ErrStateLimit, n, limit)
 	}
 	if u := uint64(n) + bias; u < 0x80 {
 		s[start] = byte(u)
