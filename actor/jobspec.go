@@ -72,6 +72,9 @@ type JobObserver interface {
 	CheckpointFailed(number uint64, err error)
 	// CheckpointUnusable: a checkpoint could not be read; an older one is tried.
 	CheckpointUnusable(err error)
+	// Aligned: a task with several inputs has a barrier from each; the first
+	// of them waited so long.
+	Aligned(waited time.Duration)
 	// Failed: an attempt failed; the next begins after wait.
 	Failed(err error, wait time.Duration)
 }

@@ -400,7 +400,7 @@ func (b *taskBuilder) buildSink(r readyTask, c *dataflow.Chain, index int, in in
 	}
 	r.sinks, r.close, r.writes = true, w.Close, n.Topic
 	r.actor = &sink{attempt: a, name: r.name, node: n, index: index, policy: n.Policy, writer: w, in: in,
-		aligner: checkpoint.NewAligner(len(in.channels), a.spec.ExactlyOnce),
+		aligner: newAlignment(a, len(in.channels)),
 		times:   watermark.NewTracker(len(in.channels)), metrics: a.spec.Counters.Of(n.Name, index),
 		site: a.spec.Tracer.Site(telemetry.Send, b.destination(n.Name, index))}
 	return r, nil
@@ -434,7 +434,7 @@ func (b *taskBuilder) buildTask(r readyTask, c *dataflow.Chain, index int, in in
 	core := taskCore{attempt: a, name: r.name, task: task, out: out,
 		site: a.spec.Tracer.Site(telemetry.Process, b.destination(c.Name(), index))}
 	if c.Source == nil {
-		r.actor = &stage{taskCore: core, in: in, aligner: checkpoint.NewAligner(len(in.channels), a.spec.ExactlyOnce)}
+		r.actor = &stage{taskCore: core, in: in, aligner: newAlignment(a, len(in.channels))}
 		return r, nil
 	}
 	return b.buildSource(r, c, index, core)

@@ -27,6 +27,7 @@ type Engine struct {
 	system    *actor.System
 	telemetry *telemetry.Telemetry
 	metrics   *telemetry.Instruments
+	logs      logFigures
 
 	mu     sync.Mutex
 	jobs   map[string]*Job
@@ -61,7 +62,7 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	e.system = actor.NewSystem(e.store, actor.WithLogger(e.log))
+	e.system = actor.NewSystem(e.store, actor.WithLogger(e.log), actor.WithOnAppend(e.appended))
 	e.metrics, err = e.telemetry.Instruments(e.snapshot)
 	return err
 }

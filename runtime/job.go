@@ -306,6 +306,11 @@ func (o *observer) CheckpointUnusable(err error) {
 	j.engine.log.Error("a checkpoint cannot be used; falling back to the one before", "job", j.name, "error", err)
 }
 
+func (o *observer) Aligned(waited time.Duration) {
+	j := (*Job)(o)
+	j.engine.metrics.Aligned(j.name, waited)
+}
+
 func (o *observer) Failed(err error, wait time.Duration) {
 	j := (*Job)(o)
 	j.setState(Waiting)
