@@ -17,41 +17,60 @@ type nullReader[T any] struct{ records int }
 func (r *nullReader[T]) Receive(b *dataflow.Batch[T]) error { r.records += len(b.Values); return nil }
 func (r *nullReader[T]) Watermark(int64, bool) error        { return nil }
 
-// benchKeyed feeds the last operator of a topology with b.N records of 1,000
-// string keys, in batches of 256; one millisecond passes per batch.
-func benchKeyed[O any](b *testing.B, build func(Keyed[string, int64]) Stream[O]) {
-	bl := New("bench")
-	source := From(bl, "in", nullSource[int64]{})
+// keyedOperator is the last operator of a topology at work.
+func keyedOperator[O any](tb testing.TB, build func(Keyed[string, int64]) Stream[O]) (dataflow.KeyedReceiver[string, int64], *nullReader[O]) {
+	b := New("bench")
+	source := From(b, "in", nullSource[int64]{})
 	build(KeyBy(source, "by-key", func(int64) string { return "" }))
 	env := &dataflow.Env{Context: context.Background(), KeyGroups: keygroup.Default, Tasks: 1, BatchSize: 256, Now: time.Now,
 		Groups: keygroup.Range{First: 0, End: keygroup.Default}, Metrics: &dataflow.Metrics{}}
-	op, err := bl.nodes[len(bl.nodes)-1].NewInstance(env)
+	op, err := b.nodes[len(b.nodes)-1].NewInstance(env)
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	out := &nullReader[O]{}
 	if err := op.Connect(0, out); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
-	in, batches := op.Input(0).(dataflow.KeyedReceiver[string, int64]), benchBatches()
-	for _, batch := range batches { // all keys are there before the clock starts
-		if err := in.ReceiveKeyed(batch); err != nil {
-			b.Fatal(err)
-		}
+	return op.Input(0).(dataflow.KeyedReceiver[string, int64]), out
+}
+
+// keyedFeed gives an operator records of 1,000 string keys in batches of 256.
+// One millisecond of event time passes with each.
+type keyedFeed struct {
+	to      dataflow.KeyedReceiver[string, int64]
+	batches []*dataflow.KeyedBatch[string, int64]
+	sent    int64
+}
+
+func (f *keyedFeed) send(tb testing.TB) {
+	b := f.batches[int(f.sent)%len(f.batches)]
+	for j := range b.Times {
+		b.Times[j], b.Marks[j] = f.sent, f.sent-100
 	}
+	f.sent++
+	if err := f.to.ReceiveKeyed(b); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// newKeyedFeed has all keys in place already.
+func newKeyedFeed(tb testing.TB, to dataflow.KeyedReceiver[string, int64]) *keyedFeed {
+	f := &keyedFeed{to: to, batches: benchBatches()}
+	for range f.batches {
+		f.send(tb)
+	}
+	return f
+}
+
+func benchKeyed[O any](b *testing.B, build func(Keyed[string, int64]) Stream[O]) {
+	op, _ := keyedOperator(b, build)
+	f := newKeyedFeed(b, op)
 	b.ReportAllocs()
 	b.ResetTimer()
-	for n, i := 0, 0; n < b.N; n, i = n+256, i+1 {
-		batch := batches[i%len(batches)]
-		for j := range batch.Times {
-			batch.Times[j], batch.Marks[j] = int64(i), int64(i)-100
-		}
-		if err := in.ReceiveKeyed(batch); err != nil {
-			b.Fatal(err)
-		}
+	for n := 0; n < b.N; n += 256 {
+		f.send(b)
 	}
-	b.StopTimer()
-	b.ReportMetric(float64(out.records)/float64(b.N), "out/record")
 }
 
 func benchBatches() (batches []*dataflow.KeyedBatch[string, int64]) {
@@ -68,40 +87,42 @@ func benchBatches() (batches []*dataflow.KeyedBatch[string, int64]) {
 	return batches
 }
 
-func BenchmarkFold(b *testing.B) {
-	benchKeyed(b, func(s Keyed[string, int64]) Stream[int64] {
-		return Fold(s, "fold", func(_ string, n, v int64) int64 { return n + v })
-	})
+func benchFold(s Keyed[string, int64]) Stream[int64] {
+	return Fold(s, "fold", func(_ string, n, v int64) int64 { return n + v })
 }
 
-func BenchmarkWindowFold(b *testing.B) {
-	for name, w := range map[string]Windows{"tumbling": Tumbling(time.Second), "sliding": Sliding(time.Second, 200*time.Millisecond)} {
-		b.Run(name, func(b *testing.B) {
-			benchKeyed(b, func(s Keyed[string, int64]) Stream[Window[string, int64]] {
-				out, _ := WindowFold(s, "window", w, func(_ string, n, v int64) int64 { return n + v })
-				return out
-			})
-		})
+func benchWindow(w Windows) func(Keyed[string, int64]) Stream[Window[string, int64]] {
+	return func(s Keyed[string, int64]) Stream[Window[string, int64]] {
+		out, _ := WindowFold(s, "window", w, func(_ string, n, v int64) int64 { return n + v })
+		return out
 	}
 }
 
-func BenchmarkProcess(b *testing.B) {
-	benchKeyed(b, func(s Keyed[string, int64]) Stream[int64] {
-		return Process(s, "process", func(p *Processor[string, int64, int64]) {
-			count := ValueOf[int64](p, "count")
-			p.OnRecord(func(v int64) {
-				count.Set(count.Get() + v)
-				p.Emit(count.Get())
-			})
+func benchProcess(s Keyed[string, int64]) Stream[int64] {
+	return Process(s, "process", func(p *Processor[string, int64, int64]) {
+		count := ValueOf[int64](p, "count")
+		p.OnRecord(func(v int64) {
+			count.Set(count.Get() + v)
+			p.Emit(count.Get())
 		})
 	})
 }
 
+func BenchmarkFold(b *testing.B)       { benchKeyed(b, benchFold) }
+func BenchmarkWindowFold(b *testing.B) { benchKeyed(b, benchWindow(Tumbling(time.Second))) }
+func BenchmarkSlidingWindow(b *testing.B) {
+	benchKeyed(b, benchWindow(Sliding(time.Second, 200*time.Millisecond)))
+}
+func BenchmarkProcess(b *testing.B) { benchKeyed(b, benchProcess) }
+
 func TestKeyedOperatorsDoNotAllocatePerRecord(t *testing.T) {
-	for name, bench := range map[string]func(*testing.B){"fold": BenchmarkFold, "process": BenchmarkProcess} {
-		r := testing.Benchmark(bench)
-		if allocs := float64(r.MemAllocs) / float64(r.N); allocs > 0.02 {
-			t.Errorf("%s: %.3f allocations a record", name, allocs)
+	fold, _ := keyedOperator(t, benchFold)
+	windows, _ := keyedOperator(t, benchWindow(Tumbling(time.Minute)))
+	process, _ := keyedOperator(t, benchProcess)
+	for name, op := range map[string]dataflow.KeyedReceiver[string, int64]{"fold": fold, "window": windows, "process": process} {
+		f := newKeyedFeed(t, op)
+		if n := testing.AllocsPerRun(200, func() { f.send(t) }); n > 1 {
+			t.Errorf("%s: %v allocations for 256 records", name, n)
 		}
 	}
 }
