@@ -21,8 +21,10 @@ type Codec[T any] interface {
 
 // For returns the codec that is used unless another is asked for: msgpack.
 // Booleans, numbers, strings, []byte and times, named ones too, are written
-// without reflection; everything else goes through vmihailenco/msgpack, as maps
-// by field name, so that fields can be added and removed.
+// without reflection, and so are types with MarshalBinary and UnmarshalBinary,
+// with AppendBinary as well even without an allocation. Everything else goes
+// through vmihailenco/msgpack, as maps by field name, so that fields can be
+// added and removed.
 //
 // What comes back equals what went in, with these exceptions. A time keeps its
 // instant to the nanosecond and comes back in UTC without a monotonic clock.
@@ -34,6 +36,9 @@ func For[T any]() Codec[T] {
 	t := reflect.TypeFor[T]()
 	if err := CheckType[T](); err != nil {
 		return refused[T]{err}
+	}
+	if c := newBinaryForm[T](t); c != nil {
+		return c
 	}
 	if hasOwnForm(t) {
 		return newStructured[T]()
