@@ -1,11 +1,11 @@
 package actor
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	goruntime "runtime"
+	"sync"
 
 	pactor "github.com/asynkron/protoactor-go/actor"
 
@@ -114,11 +114,19 @@ func (a *attempt) prepare(ctx context.Context) (*readyTasks, error) {
 	return nil, fmt.Errorf("internal: no checkpoint to restore")
 }
 
-// damaged says whether an error means that stored state cannot be read, as
-// opposed to a store that cannot be reached.
+// damagedState is an error about the state that a checkpoint refers to. An older
+// checkpoint may do then; it would not help against a source that is gone, or a
+// topic that is damaged.
+type damagedState struct{ error }
+
+func (d damagedState) Unwrap() error { return d.error }
+
+// damaged says whether stored state cannot be read, as opposed to a store that
+// cannot be reached.
 func damaged(err error) bool {
-	return errors.Is(err, storage.ErrCorrupt) || errors.Is(err, storage.ErrNotFound) ||
-		errors.Is(err, dataflow.ErrCorrupt) || errors.Is(err, codec.ErrCorrupt)
+	var d damagedState
+	return errors.As(err, &d) && (errors.Is(err, storage.ErrCorrupt) || errors.Is(err, storage.ErrNotFound) ||
+		errors.Is(err, dataflow.ErrCorrupt) || errors.Is(err, codec.ErrCorrupt))
 }
 
 // noneReadable refuses to begin from nothing where there was something.
@@ -243,34 +251,39 @@ func (a *attempt) restore(ctx context.Context, m *checkpoint.Manifest, splits ma
 	if b.manifest != nil && b.manifest.Finished && !replay {
 		return &readyTasks{finished: true}, b.recommit()
 	}
+	// Sinks come last. To open a sink is to commit what the checkpoint promised,
+	// and to take back what was written since; so all state must have been read
+	// by then, lest an older checkpoint has to be used after all.
 	r := &readyTasks{}
-	for _, c := range statesFirst(a.plan.Chains) {
-		for i := range c.Parallelism {
-			t, err := b.build(c, i)
-			if err != nil {
-				r.close()
-				return nil, err
-			}
-			r.tasks = append(r.tasks, t)
-		}
+	err := b.buildAll(r, func(c *dataflow.Chain) bool { return c.Sink == nil })
+	if err == nil {
+		err = b.restoreStates()
+	}
+	if err == nil {
+		err = b.buildAll(r, func(c *dataflow.Chain) bool { return c.Sink != nil })
+	}
+	if err != nil {
+		r.close()
+		return nil, err
 	}
 	return r, nil
 }
 
-// statesFirst puts sinks last. To open a sink is to commit what the checkpoint
-// promised, and to take back what was written since; so all state must have been
-// read by then, lest an older checkpoint has to be used after all.
-func statesFirst(chains []*dataflow.Chain) []*dataflow.Chain {
-	sorted := slices.Clone(chains)
-	slices.SortStableFunc(sorted, func(x, y *dataflow.Chain) int { return cmp.Compare(rank(x), rank(y)) })
-	return sorted
-}
-
-func rank(c *dataflow.Chain) int {
-	if c.Sink != nil {
-		return 1
+// buildAll builds the tasks of some of the chains.
+func (b *taskBuilder) buildAll(r *readyTasks, wanted func(*dataflow.Chain) bool) error {
+	for _, c := range b.attempt.plan.Chains {
+		for i := range c.Parallelism {
+			if !wanted(c) {
+				continue
+			}
+			t, err := b.build(c, i)
+			if err != nil {
+				return err
+			}
+			r.tasks = append(r.tasks, t)
+		}
 	}
-	return 0
+	return nil
 }
 
 // known is the manifest without the state of operators that the graph no longer
@@ -326,6 +339,7 @@ type taskBuilder struct {
 	manifest *checkpoint.Manifest
 	splits   map[*dataflow.Node][]string
 	replay   bool
+	restored []*dataflow.Task // tasks whose state is yet to be read
 }
 
 func (b *taskBuilder) build(c *dataflow.Chain, index int) (readyTask, error) {
@@ -428,9 +442,7 @@ func (b *taskBuilder) buildTask(r readyTask, c *dataflow.Chain, index int, in in
 		return r, err
 	}
 	r.close, r.sinks = task.Close, task.HasSinks()
-	if err := b.restoreState(task); err != nil {
-		return r, errors.Join(err, task.Close())
-	}
+	b.restored = append(b.restored, task)
 	core := taskCore{attempt: a, name: r.name, task: task, out: out,
 		site: a.spec.Tracer.Site(telemetry.Process, b.destination(c.Name(), index))}
 	if c.Source == nil {
@@ -459,16 +471,44 @@ func (b *taskBuilder) options(c *dataflow.Chain, index int, edges map[*dataflow.
 	return o
 }
 
-func (b *taskBuilder) restoreState(task *dataflow.Task) error {
+// restoreStates reads the state of the tasks, of as many at once as there are
+// processors: decoding it is most of what a restart takes.
+func (b *taskBuilder) restoreStates() error {
 	if b.manifest == nil {
 		return nil
 	}
-	return task.Restore(dataflow.Snapshot{
+	errs, turns := make([]error, len(b.restored)), make(chan struct{}, goruntime.GOMAXPROCS(0))
+	var group sync.WaitGroup
+	for i, task := range b.restored {
+		turns <- struct{}{}
+		group.Go(func() {
+			defer func() { <-turns }()
+			panicked := b.attempt.guarded("restoring "+task.Chain.Name(), func(context.Context) { errs[i] = b.restoreState(task) })
+			if panicked != nil {
+				errs[i] = panicked
+			}
+		})
+	}
+	group.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *taskBuilder) restoreState(task *dataflow.Task) error {
+	err := task.Restore(dataflow.Snapshot{
 		Positions: b.manifest.Positions,
 		Segments: func(node string, group int, f func([]byte) error) error {
 			return b.attempt.store.Segments(b.ctx, b.manifest, node, group, f)
 		},
 	})
+	if err != nil {
+		return damagedState{err}
+	}
+	return nil
 }
 
 // splitsOf deals the splits of a source out to its tasks.

@@ -214,6 +214,9 @@ func (p *part[K, V]) place() uint32 {
 		p.free = p.free[:n-1]
 		return at
 	}
+	if n := len(p.entries); n == cap(p.entries) {
+		p.entries = slices.Grow(p.entries, n/2+8) // append would grow by a quarter, and copy twice as much in all
+	}
 	p.entries = append(p.entries, entry[K, V]{})
 	return uint32(len(p.entries) - 1)
 }
