@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/troupestream/troupe/internal/codec"
@@ -150,6 +151,7 @@ func (p *Producer) encode(records []codec.Record) (codec.Section, error) {
 		s.Records = (*b)[:0]
 	}
 	limits, most := codec.DefaultLimits(), p.topic.sys.limits.SectionBytes
+	s.Records = slices.Grow(s.Records, min(roomFor(records), most))
 	for i := range records {
 		if err := limits.Check(&records[i]); err != nil {
 			return s, fmt.Errorf("record %d: %w", i, err)
@@ -164,6 +166,18 @@ func (p *Producer) encode(records []codec.Record) (codec.Section, error) {
 	}
 	s.Producer, s.Epoch = p.options.ID, p.options.Epoch
 	return s, nil
+}
+
+// recordOverhead is about what a record takes besides its key and its value.
+const recordOverhead = 24
+
+// roomFor is about what records take when encoded, headers apart: so a section
+// is allocated once, and not grown bit by bit.
+func roomFor(records []codec.Record) (n int) {
+	for i := range records {
+		n += len(records[i].Key) + len(records[i].Value) + recordOverhead
+	}
+	return n
 }
 
 // releaseSection keeps the buffer for the next append. Nobody may use it any
