@@ -17,7 +17,10 @@ func WriteBatch(env *Env, p Policy, link Link, w SinkWriter, batch any) error {
 	}()
 	for {
 		err := w.Write(env.Context, rest)
-		var bad *RecordError
+		if err == nil {
+			return nil
+		}
+		var bad *RecordError // behind the return: it is allocated
 		if !errors.As(err, &bad) {
 			return err
 		}
