@@ -42,7 +42,11 @@ func printTable(w io.Writer, s *settings, lines int64) error {
 	for _, n := range nets {
 		quakes, windows = quakes+n.quakes, windows+n.windows
 	}
-	fmt.Fprintf(w, "%d lines: %d quakes in %d windows, %d late, %d bad\n\n", lines, quakes, windows, late, bad)
+	fmt.Fprintf(w, "%d lines: %d quakes in %d windows, %d late, %d bad\n", lines, quakes, windows, late, bad)
+	if quakes == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
 	return writeTable(w, nets)
 }
 
