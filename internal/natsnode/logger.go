@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -26,7 +27,18 @@ func newLogger(to *slog.Logger) *logger {
 	return &logger{to: to, broken: make(chan struct{}), starting: true}
 }
 
-// started ends the time in which warnings are about configuration we chose.
+// expected are the beginnings of warnings that say nothing while the server
+// starts: that we allow large messages, and that after a crash it does not rely
+// on the index of a log, but reads the log.
+var expected = []string{"Maximum payloads", "Filestore ["}
+
+func (l *logger) isExpected(msg string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.starting && slices.ContainsFunc(expected, func(s string) bool { return strings.HasPrefix(msg, s) })
+}
+
+// started ends the time in which such warnings are expected.
 func (l *logger) started() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -34,13 +46,11 @@ func (l *logger) started() {
 }
 
 func (l *logger) Warnf(format string, v ...any) {
-	l.mu.Lock()
+	msg := fmt.Sprintf(format, v...)
 	level := slog.LevelWarn
-	if l.starting {
+	if l.isExpected(msg) {
 		level = slog.LevelDebug
 	}
-	l.mu.Unlock()
-	msg := fmt.Sprintf(format, v...)
 	l.to.Log(context.Background(), level, msg)
 	l.listen(msg)
 }

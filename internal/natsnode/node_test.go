@@ -230,12 +230,13 @@ func TestDirectoriesThatCannotBeUsed(t *testing.T) {
 func TestLoggerPassesOnWhatMatters(t *testing.T) {
 	var out bytes.Buffer
 	l := newLogger(slog.New(slog.NewTextHandler(&out, nil)))
-	l.Warnf("large payloads are discouraged")
+	l.Warnf("Maximum payloads over %s are discouraged", "8 MB")
+	l.Warnf("Missing stream metafile")
 	l.Noticef("listening")
 	l.started()
 	l.Warnf("slow %s", "disk")
 	l.Errorf("stream %q is odd", "a")
-	if s := out.String(); strings.Contains(s, "discouraged") || strings.Contains(s, "listening") ||
+	if s := out.String(); strings.Contains(s, "discouraged") || strings.Contains(s, "listening") || !strings.Contains(s, "metafile") ||
 		!strings.Contains(s, "slow disk") || !strings.Contains(s, "is odd") {
 		t.Errorf("the log says %q", s)
 	}

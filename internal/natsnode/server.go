@@ -42,6 +42,9 @@ func startServer(dir string, syncAlways bool, o Options) (*Server, error) {
 }
 
 func (s *Server) start() (*instance, error) {
+	if err := s.removeHalfCreated(); err != nil {
+		return nil, err
+	}
 	srv, err := server.NewServer(s.serverOptions())
 	if err != nil {
 		return nil, err

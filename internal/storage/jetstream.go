@@ -189,6 +189,9 @@ func (s *jetStore) find(ctx context.Context, name string) (*port, Durability, er
 	for _, p := range ports {
 		info, err := p.info(ctx, name)
 		if errors.Is(err, ErrNotFound) {
+			err = p.notOnDisk(name)
+		}
+		if errors.Is(err, ErrNotFound) {
 			continue
 		}
 		if err != nil {

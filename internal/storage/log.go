@@ -200,22 +200,39 @@ func (l *jetLog) read(ctx context.Context, r *reader, link *link, from uint64, m
 			return nil, err
 		}
 		for ; counted < len(out); counted++ {
+			if out[counted].Seq != from {
+				if counted > 0 {
+					return out[:counted], nil // the next read begins at the gap
+				}
+				if err = l.mayBeMissing(ctx, from); err != nil {
+					return nil, err
+				}
+			}
 			if size += len(out[counted].Data); size > maxBytes && counted > 0 {
 				return out[:counted], nil
 			}
+			from = out[counted].Seq + 1
 		}
 		switch {
 		case len(out) > 0 && (none || size >= maxBytes):
 			return out, nil
-		case len(out) > 0:
-			from = out[len(out)-1].Seq + 1
-		case none:
+		case len(out) == 0 && none:
 			if from, err = l.reallyTheEnd(ctx, from, doubted); from == 0 || err != nil {
 				return nil, err
 			}
 			doubted = true
 		}
 	}
+}
+
+// mayBeMissing reports an entry that the store passed over though it was never
+// trimmed: the store does that when the entry is damaged.
+func (l *jetLog) mayBeMissing(ctx context.Context, seq uint64) error {
+	b, err := l.bounds(ctx)
+	if err == nil && seq >= b.First {
+		err = fmt.Errorf("%w: entry %d is damaged (%d to %d are kept)", ErrCorrupt, seq, b.First, b.Last)
+	}
+	return err
 }
 
 // reallyTheEnd holds a "not found" against the bounds, because the server says

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -174,6 +175,11 @@ func (p *port) create(ctx context.Context, name string, d Durability) error {
 	if d == Memory {
 		c.Storage = jetstream.MemoryStorage
 	}
+	// The server goes on with what it was asked for when the caller gives up.
+	// Were it shut down meanwhile, the new stream would be forgotten half made,
+	// with its files open and its goroutines running: so this is waited for.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.opts.Timeout)
+	defer cancel()
 	_, err = l.js.CreateStream(ctx, c)
 	return apiError(err)
 }
@@ -214,6 +220,7 @@ func (p *port) remove(ctx context.Context, name string) error {
 	return apiError(l.js.DeleteStream(ctx, name))
 }
 
+// names lists the logs, also those that the server could not load.
 func (p *port) names(ctx context.Context) (names []string, err error) {
 	l, err := p.link()
 	if err != nil {
@@ -223,7 +230,26 @@ func (p *port) names(ctx context.Context) (names []string, err error) {
 	for name := range list.Name() {
 		names = append(names, name)
 	}
-	return names, apiError(list.Err())
+	if err := list.Err(); err != nil {
+		return nil, apiError(err)
+	}
+	onDisk, err := p.srv.OnDisk()
+	names = append(names, onDisk...)
+	slices.Sort(names)
+	return slices.Compact(names), err
+}
+
+// notOnDisk turns "not found" into an error when there is something to find: a
+// log that the server could not load must not be created anew.
+func (p *port) notOnDisk(name string) error {
+	onDisk, err := p.srv.OnDisk()
+	if err != nil {
+		return err
+	}
+	if slices.Contains(onDisk, name) {
+		return fmt.Errorf("%w: the log is on disk, but could not be loaded; the warnings at start say why", ErrCorrupt)
+	}
+	return ErrNotFound
 }
 
 // apiError gives the errors of the client the names of this package.
