@@ -33,6 +33,7 @@ type snapshotting struct {
 	letters  bool // dead letters are still being stored
 	part     checkpoint.Part
 	current  *chunk
+	room     int      // to begin a chunk with: as much as the last one took
 	chunks   []*chunk // in order; those at the front are written first
 	writing  int
 	stored   []storedSegment // not yet part of a complete checkpoint
@@ -115,7 +116,7 @@ func (s *snapshotting) encode(budget int) error {
 
 func (s *snapshotting) add(node string, group int, segment []byte) {
 	if s.current == nil {
-		s.current = &chunk{number: s.number, data: make([]byte, 0, snapshots.ChunkBytes+encodeBudget)}
+		s.current = &chunk{number: s.number, data: make([]byte, 0, s.room)}
 	}
 	c := s.current
 	c.segments = append(c.segments, checkpoint.Segment{Node: node, Group: group,
@@ -132,7 +133,7 @@ func (s *snapshotting) ship() {
 	if c == nil {
 		return
 	}
-	s.current = nil
+	s.current, s.room = nil, len(c.data)
 	s.chunks = append(s.chunks, c)
 	s.writing++
 	s.part.Bytes += int64(len(c.data))

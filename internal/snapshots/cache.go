@@ -40,7 +40,9 @@ func (c *chunkCache) get(ctx context.Context, seq uint64) ([]byte, error) {
 	if len(entries) == 0 || entries[0].Seq != seq {
 		return nil, fmt.Errorf("chunk %d is gone: %w", seq, storage.ErrNotFound)
 	}
-	b, err = unseal(entries[0].Data)
+	if b, err = unseal(entries[0].Data); err == nil {
+		_, b, err = unmark(b)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("chunk %d: %w", seq, err)
 	}

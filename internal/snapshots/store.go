@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"sync"
 
 	"github.com/troupestream/troupe/internal/checkpoint"
@@ -28,6 +29,9 @@ type Store struct {
 	manifests writer
 	chunks    writer
 	cache     *chunkCache
+
+	incarnation uint64
+	missing     error // what the log of manifests has lost; nil: nothing
 }
 
 // writer is a log with the sequence it expects to be the last.
@@ -52,42 +56,58 @@ func (w *writer) append(ctx context.Context, kind storage.Kind, data []byte) (ui
 // open before can add nothing any more.
 func Open(ctx context.Context, s storage.Store, job string) (*Store, error) {
 	st := &Store{job: job}
-	for name, w := range map[string]*writer{"manifests": &st.manifests, "chunks": &st.chunks} {
-		log, err := s.OpenLog(ctx, "job_"+job+"_"+name, storage.LogOptions{})
-		if err != nil {
-			return nil, fmt.Errorf("open the %s of job %q: %w", name, job, err)
-		}
-		w.log = log
-		if err := w.takeOver(ctx); err != nil {
-			return nil, fmt.Errorf("take over the %s of job %q: %w", name, job, err)
-		}
+	if err := st.open(ctx, s); err != nil {
+		return nil, fmt.Errorf("take over the checkpoints of job %q: %w", job, errors.Join(err, st.Close()))
 	}
 	st.cache = newChunkCache(st.chunks.log)
 	return st, nil
 }
 
-// takeOver appends the marker that fences the predecessor.
-func (w *writer) takeOver(ctx context.Context) error {
-	b, err := w.log.Bounds(ctx)
+func (s *Store) open(ctx context.Context, store storage.Store) error {
+	for name, w := range map[string]*writer{"manifests": &s.manifests, "chunks": &s.chunks} {
+		log, err := store.OpenLog(ctx, "job_"+s.job+"_"+name, storage.LogOptions{})
+		if err != nil {
+			return err
+		}
+		b, err := log.Bounds(ctx)
+		w.log, w.last = log, b.Last
+		if err != nil {
+			return err
+		}
+	}
+	known, err := newestMark(ctx, s.chunks.log)
 	if err != nil {
 		return err
 	}
-	w.last = b.Last
-	_, err = w.append(ctx, storage.Epoch, nil)
+	s.missing = known.missing(s.manifests.last)
+	return s.takeOver(ctx, known.incarnation)
+}
+
+// takeOver appends the markers that fence the predecessor. The incarnation is a
+// sequence of the log of manifests, unless that has lost some.
+func (s *Store) takeOver(ctx context.Context, last uint64) error {
+	seq, err := s.manifests.append(ctx, storage.Epoch, nil)
+	if err != nil {
+		return err
+	}
+	s.incarnation = max(seq, last+1)
+	_, err = s.chunks.append(ctx, storage.Epoch, seal(s.mark().append(nil)))
 	return err
 }
 
-// Incarnation is the job's fencing epoch: higher at every Open.
-func (s *Store) Incarnation() uint64 {
+func (s *Store) mark() mark {
 	s.manifests.mu.Lock()
 	defer s.manifests.mu.Unlock()
-	return s.manifests.last
+	return mark{s.manifests.last, s.incarnation}
 }
+
+// Incarnation is the job's fencing epoch: higher at every Open.
+func (s *Store) Incarnation() uint64 { return s.incarnation }
 
 // WriteChunk stores a chunk and returns its sequence. It is safe for
 // concurrent use.
 func (s *Store) WriteChunk(ctx context.Context, segments []byte) (uint64, error) {
-	seq, err := s.chunks.append(ctx, storage.Data, seal(segments))
+	seq, err := s.chunks.append(ctx, storage.Data, seal(s.mark().append(nil), segments))
 	if err != nil {
 		return 0, fmt.Errorf("write %d bytes of state of job %q: %w", len(segments), s.job, err)
 	}
@@ -144,6 +164,9 @@ func (s *Store) List(ctx context.Context) (found []Found, unreadable []error, er
 			}
 			found = append([]Found{{m, e.Seq}}, found...)
 		}
+	}
+	if s.missing != nil {
+		unreadable = append(unreadable, fmt.Errorf("job %q: %w", s.job, s.missing))
 	}
 	return s.retained(found), unreadable, nil
 }
@@ -216,7 +239,14 @@ func (s *Store) ChunkBytesKept(ctx context.Context) (uint64, error) {
 }
 
 // Close closes the logs.
-func (s *Store) Close() error { return errors.Join(s.manifests.log.Close(), s.chunks.log.Close()) }
+func (s *Store) Close() error { return errors.Join(s.manifests.close(), s.chunks.close()) }
+
+func (w *writer) close() error {
+	if w.log == nil {
+		return nil
+	}
+	return w.log.Close()
+}
 
 func decodeManifest(data []byte, job string) (*checkpoint.Manifest, error) {
 	b, err := unseal(data)
@@ -236,10 +266,10 @@ func decodeManifest(data []byte, job string) (*checkpoint.Manifest, error) {
 }
 
 // seal puts a checksum in front of data.
-func seal(data []byte) []byte {
-	b := make([]byte, 4, 4+len(data))
-	binary.BigEndian.PutUint32(b, crc32.Checksum(data, castagnoli))
-	return append(b, data...)
+func seal(data ...[]byte) []byte {
+	b := slices.Concat(append([][]byte{make([]byte, 4)}, data...)...)
+	binary.BigEndian.PutUint32(b, crc32.Checksum(b[4:], castagnoli))
+	return b
 }
 
 func unseal(b []byte) ([]byte, error) {

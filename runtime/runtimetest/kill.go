@@ -79,7 +79,7 @@ func KillLoop(t *testing.T, k Kills, live func(context.Context, *Life) error) (k
 		l.run(live)
 	}
 	k = k.withDefaults()
-	r := random(t)
+	r := Random(t)
 	for n := range k.Count {
 		if k.life(t, r, n) {
 			killed++
@@ -108,8 +108,9 @@ func (k Kills) withDefaults() Kills {
 // KillCount is how many kills a KillLoop of k makes.
 func (k Kills) KillCount() int { return k.withDefaults().Count }
 
-// random returns the random numbers of a test, and has their seed told if it fails.
-func random(t *testing.T) *rand.Rand {
+// Random returns random numbers for a test. If the test fails, their seed is told:
+// SeedVariable repeats them.
+func Random(t *testing.T) *rand.Rand {
 	seed, err := strconv.ParseUint(os.Getenv(SeedVariable), 10, 64)
 	if err != nil {
 		seed = rand.Uint64()

@@ -140,7 +140,7 @@ func (w *Way) run(t *testing.T, build func(*Way) *topology.Builder) {
 // have given as many records as they may.
 func (w *Way) kill(ctx context.Context, t *testing.T, e *runtime.Engine, build func(*Way) *topology.Builder) {
 	t.Helper()
-	r := random(t)
+	r := Random(t)
 	for n := range MaxKills {
 		w.allow(1 + r.Int64N(400))
 		j, err := e.Start(ctx, build(w), runtime.Parallelism(1+n%3))

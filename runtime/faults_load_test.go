@@ -1,0 +1,262 @@
+package runtime_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	goruntime "runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/troupestream/troupe/runtime"
+	"github.com/troupestream/troupe/runtime/runtimetest/ledger"
+	"github.com/troupestream/troupe/sinks"
+	"github.com/troupestream/troupe/sources"
+	"github.com/troupestream/troupe/topology"
+)
+
+// slowSink takes a batch a millisecond, and watches what that does to the rest.
+type slowSink struct {
+	topology.Sink[string]
+	read           *atomic.Int64 // records that the source has made
+	watch          func(batch int)
+	written, ahead atomic.Int64
+	batches        atomic.Int64
+}
+
+func (s *slowSink) Open(ctx context.Context, o topology.SinkOpen) (topology.SinkWriter[string], error) {
+	w, err := s.Sink.Open(ctx, o)
+	return slowWriter{w, s}, err
+}
+
+func (s *slowSink) Info() topology.SinkInfo { return topology.SinkInfo{MaxParallelism: 1} }
+
+type slowWriter struct {
+	topology.SinkWriter[string]
+	s *slowSink
+}
+
+func (w slowWriter) Write(ctx context.Context, b *topology.Batch[string]) error {
+	select {
+	case <-time.After(time.Millisecond): // this is what makes it slow
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	w.s.written.Add(int64(b.Len()))
+	if ahead := w.s.read.Load() - w.s.written.Load(); ahead > w.s.ahead.Load() {
+		w.s.ahead.Store(ahead)
+	}
+	w.s.watch(int(w.s.batches.Add(1)))
+	return nil
+}
+
+// residentBytes is what the process takes of memory, after a collection.
+func residentBytes(t *testing.T) int64 {
+	goruntime.GC()
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Skipf("resident memory cannot be measured here: %v", err)
+	}
+	var size, resident int64
+	if _, err := fmt.Sscan(string(b), &size, &resident); err != nil {
+		t.Fatal(err)
+	}
+	return resident * int64(os.Getpagesize())
+}
+
+// TestASlowSinkSlowsItsSource: memory stays flat, and the source waits.
+func TestASlowSinkSlowsItsSource(t *testing.T) {
+	const batch, splits, parallelism, parcels = 16, 2, 2, 4
+	var read atomic.Int64
+	pad := strings.Repeat("x", 4096)
+	in := sources.Generator(func(i int64) string {
+		read.Add(1)
+		return fmt.Sprint(i%97, pad)
+	}, sources.Splits(splits))
+	warm, end := make(chan struct{}), make(chan struct{})
+	out := &slowSink{Sink: sinks.Discard[string](), read: &read, watch: func(n int) {
+		switch n {
+		case 100:
+			close(warm)
+		case 500:
+			close(end)
+		}
+	}}
+	b := topology.New("slow")
+	keyed := topology.KeyBy(topology.From(b, "in", in), "by-key", func(s string) string { return s[:2] })
+	topology.To(topology.Fold(keyed, "last", func(_, _, s string) string { return s }), "out", topology.Sink[string](out))
+	e := openFaults(t, t.TempDir(), runtime.BatchSize(batch), runtime.Parallelism(parallelism), runtime.InFlight(parcels, 1<<20), runtime.CheckpointEvery(0))
+	j, err := e.Start(within(t), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-warm
+	before := residentBytes(t)
+	<-end
+	after := residentBytes(t)
+	if err := j.Kill(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	closeEngine(t, e)
+	// A second of a source that nobody holds back would be gigabytes.
+	if grown := after - before; grown > 64<<20 {
+		t.Errorf("memory grew by %d MiB", grown>>20)
+	}
+	// What was read ahead, and for every channel a window at the receiver and as
+	// much on its way; a sender gathers up to a batch for each target besides.
+	channels := splits*parallelism + parallelism
+	bound := int64(batch * (splits*4 + channels*(2*parcels+4)))
+	if ahead := out.ahead.Load(); ahead > bound {
+		t.Errorf("the source was up to %d records ahead of the sink, more than %d", ahead, bound)
+	}
+}
+
+// TestNothingIsLeftBehind starts and ends engines and jobs in every way.
+func TestNothingIsLeftBehind(t *testing.T) {
+	before := openFiles(t)
+	others := goleak.IgnoreCurrent()
+	log := newJournal()
+	for n := range 30 {
+		dir := t.TempDir()
+		e := openFaults(t, dir, runtime.CheckpointEvery(2*time.Millisecond), runtime.Logger(slog.New(log)))
+		j, err := e.Start(within(t), faultTopology(readings(2000, 20_000), sinksIn(dir)), runtime.Parallelism(1+n%3))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n%2 == 0 {
+			_, _ = j.Checkpoint(within(t)) // the job may have come to its end
+		}
+		switch n % 5 {
+		case 0:
+			err = j.Kill(within(t))
+		case 1:
+			_, err = j.Stop(within(t))
+		case 2:
+			_, err = j.Wait(within(t))
+		case 3:
+			go func() { _, _ = j.Stop(context.Background()) }()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		closeEngine(t, e)
+	}
+	goleak.VerifyNone(t, others)
+	if after := openFiles(t); after > before {
+		t.Errorf("%d files are open, and were %d", after, before)
+	}
+	for _, line := range []string{"an actor failed", "the job failed", "user code panicked"} {
+		if n := log.count(slog.LevelError, line); n > 0 {
+			t.Errorf("%q was logged %d times", line, n)
+		}
+	}
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	all, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skipf("open files cannot be counted here: %v", err)
+	}
+	return len(all)
+}
+
+// TestAtLeastOnceRepeatsNoMoreThanItMust kills a job with at-least-once state:
+// nothing is lost, and what comes again was read since the last checkpoint.
+func TestAtLeastOnceRepeatsNoMoreThanItMust(t *testing.T) {
+	const n = 8000
+	r := newRig(t)
+	bound := 0
+	for kill := range 6 {
+		bound += r.killAtLeastOnce(n, kill)
+	}
+	e := r.openAtLeastOnce()
+	defer func() { closeEngine(t, e) }()
+	if _, err := e.Run(within(t), faultTopology(readings(n, 0), sinksIn(r.dir))); err != nil {
+		t.Fatal(err)
+	}
+	var l ledger.Ledger
+	for i := range int64(n) {
+		v := readingOf(i)
+		l.Sent(ledger.Send{ID: v.id(), Key: v.key(), Offset: ledger.NoOffset})
+	}
+	l.Declare(ledger.Sink{Name: "topic", MaxRepeats: bound, Unordered: true})
+	seen := map[int64]int{}
+	readTopic(t, e, "records", func(_ int, _ int64, v reading) {
+		seen[v.ID]++
+		d := ledger.Delivery{Sink: "topic", ID: v.id(), Key: v.key(), Attempt: seen[v.ID]}
+		if seen[v.ID] > 1 {
+			d.Cause = "kill"
+		}
+		l.Delivered(d)
+	})
+	l.Finished(ledger.Read{What: "topic", Want: n, Got: int64(len(seen))})
+	v := l.Check()
+	if err := v.Err(); err != nil {
+		t.Error(err)
+	}
+	if v.Repeated == 0 {
+		t.Error("nothing came again, which would prove nothing")
+	}
+}
+
+func (r *rig) openAtLeastOnce() *runtime.Engine {
+	r.t.Helper()
+	e, err := runtime.Open(within(r.t), runtime.Store(r.store), runtime.Logger(quiet), runtime.CheckpointEvery(0), runtime.Parallelism(2))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return e
+}
+
+// killAtLeastOnce kills the job when it is some way behind its last checkpoint,
+// and returns how far.
+func (r *rig) killAtLeastOnce(n int64, kill int) int {
+	r.t.Helper()
+	read := make(chan struct{}, 1)
+	in := sources.Generator(func(i int64) reading {
+		select {
+		case read <- struct{}{}:
+		default:
+		}
+		return readingOf(i)
+	}, sources.Count(n), sources.Splits(faultSplits), sources.Rate(rigPace))
+	e := r.openAtLeastOnce()
+	j, err := e.Start(within(r.t), faultTopology(in, sinksIn(r.dir)))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	c := r.checkpoint(j)
+	for range kill % 3 {
+		c = r.checkpointBehind(j, c)
+	}
+	for out := r.sourceOut(j); r.sourceOut(j) < out+200; {
+		<-read
+	}
+	if err := j.Kill(within(r.t)); err != nil {
+		r.t.Fatal(err)
+	}
+	report, _ := j.Wait(within(r.t))
+	behind := r.sourceOut(j) - report.Checkpoint.Records
+	if report.Resumed != nil {
+		behind += report.Resumed.Records
+	}
+	closeEngine(r.t, e)
+	r.restart()
+	return int(behind)
+}
+
+func (r *rig) sourceOut(j *runtime.Job) int64 {
+	for _, o := range j.Status().Operators {
+		if o.Name == "readings" {
+			return o.Out
+		}
+	}
+	r.t.Fatal("there is no such source")
+	return 0
+}
