@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	goruntime "runtime"
+	"slices"
 	"sync"
 
 	pactor "github.com/asynkron/protoactor-go/actor"
@@ -548,9 +549,30 @@ func (b *taskBuilder) buildSource(r readyTask, c *dataflow.Chain, index int, cor
 		sp.reader = reader
 		s.splits = append(s.splits, sp)
 	}
+	if index == 0 && !b.replay {
+		s.absent = b.absentSplits(n)
+	}
 	b.attempt.spec.Counters.setLag(n.Name, index, s.lag)
 	r.actor = s
 	return r, nil
+}
+
+// absentSplits are the positions of splits that the source had and has no more:
+// a file was taken away, say. They are kept, for if one comes back it must not
+// be read again from its beginning.
+func (b *taskBuilder) absentSplits(n *dataflow.Node) map[string][]byte {
+	absent := map[string][]byte{}
+	if b.manifest == nil {
+		return absent
+	}
+	for id, position := range b.manifest.Positions[n.Name] {
+		if !slices.Contains(b.splits[n], id) {
+			absent[id] = position
+			b.attempt.sys.log.Warn("a source no longer has a split that the job has read from; its position is kept",
+				"job", b.attempt.spec.Name, "source", n.Name, "split", id)
+		}
+	}
+	return absent
 }
 
 // closeReaders closes what the source reads from. Nobody reads any more.

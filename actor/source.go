@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"sync/atomic"
 
 	pactor "github.com/asynkron/protoactor-go/actor"
@@ -32,7 +33,8 @@ type source struct {
 	node    *dataflow.Node
 	policy  dataflow.Policy
 	splits  []*split
-	queue   []*filled // read, not yet processed
+	absent  map[string][]byte // positions of splits that are gone
+	queue   []*filled         // read, not yet processed
 	live    int
 	stopped bool // behind the barrier of a last checkpoint
 	unsent  int
@@ -360,6 +362,7 @@ func (s *source) takeCheckpoint(m takeCheckpoint) {
 	s.stopped = s.stopped || m.stop
 	part := s.snap.newPart()
 	positions := map[string][]byte{}
+	maps.Copy(positions, s.absent)
 	for _, sp := range s.splits {
 		positions[sp.id] = sp.position
 	}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -262,5 +264,60 @@ func TestAChangedTopologyIsRefusedWithTheDifference(t *testing.T) {
 	}
 	if _, err := e.Run(ctx, talliesFrom(20_000, 0, out, "sums"), runtime.AllowLostState()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestASplitThatComesBackIsNotReadAgain(t *testing.T) {
+	ctx, dir := within(t), t.TempDir()
+	out := filepath.Join(dir, "out.txt")
+	file := func(name string) string { return filepath.Join(dir, name+".in") }
+	for _, name := range []string{"a", "b"} {
+		if err := os.WriteFile(file(name), []byte(name+"1\n"+name+"2\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := open(t, filepath.Join(dir, "data"))
+	defer e.Close(ctx)
+	run := func() {
+		t.Helper()
+		b := topology.New("lines")
+		lines := topology.From(b, "in", sources.Lines(filepath.Join(dir, "*.in")))
+		// Without this one the job would finish, and not go on the next time.
+		beat := topology.From(b, "beat", sources.Generator(func(int64) string { return "" }, sources.Rate(1000)))
+		kept := topology.Filter(topology.Merge(lines, "all", beat), "kept", func(s string) bool { return s != "" })
+		topology.To(kept, "out", sinks.Lines(out))
+		j, err := e.Start(ctx, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for ended := false; !ended; {
+			if _, err := j.Checkpoint(ctx); err != nil {
+				t.Fatal(err)
+			}
+			for _, o := range j.Status().Operators {
+				ended = ended || (o.Name == "in" && o.Lag == 0)
+			}
+		}
+		if _, err := j.Stop(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run()
+	if err := os.Rename(file("b"), filepath.Join(dir, "away")); err != nil {
+		t.Fatal(err)
+	}
+	run()
+	if err := os.Rename(filepath.Join(dir, "away"), file("b")); err != nil {
+		t.Fatal(err)
+	}
+	run()
+	got, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Fields(string(got))
+	slices.Sort(lines)
+	if want := "a1 a2 b1 b2"; strings.Join(lines, " ") != want {
+		t.Fatalf("got %v, want %s", lines, want)
 	}
 }
