@@ -34,10 +34,9 @@ var layers = append(each(pure, nil), []layer{
 	{"internal", []string{"internal"}},
 	{"topology", append([]string{"topology", "internal/codec", "internal/dataflow"}, pure...)},
 	{"actor", []string{"actor", "topology", "internal"}},
-	{"topics", []string{"topics", "actor", "topology", "internal"}}, // typed topics: both a source and a sink
-	{"sources", []string{"sources", "topics", "actor", "topology", "internal"}},
-	{"sinks", []string{"sinks", "topics", "actor", "topology", "internal"}},
-	{"runtime", []string{"runtime", "topics", "actor", "topology", "internal"}},
+	{"sources", []string{"sources", "actor", "topology", "internal"}},
+	{"sinks", []string{"sinks", "actor", "topology", "internal"}},
+	{"runtime", []string{"runtime", "actor", "topology", "internal"}},
 	{"cmd", []string{""}},
 	{"examples", []string{""}},
 	{"benchmarks", []string{""}},

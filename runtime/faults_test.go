@@ -14,13 +14,13 @@ import (
 	"time"
 
 	"github.com/troupestream/troupe/actor"
+	"github.com/troupestream/troupe/actor/topics"
 	"github.com/troupestream/troupe/internal/codec"
 	"github.com/troupestream/troupe/runtime"
 	"github.com/troupestream/troupe/runtime/runtimetest"
 	"github.com/troupestream/troupe/runtime/runtimetest/ledger"
 	"github.com/troupestream/troupe/sinks"
 	"github.com/troupestream/troupe/sources"
-	"github.com/troupestream/troupe/topics"
 	"github.com/troupestream/troupe/topology"
 )
 

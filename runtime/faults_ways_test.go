@@ -7,10 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/troupestream/troupe/actor/topics"
 	"github.com/troupestream/troupe/runtime/runtimetest"
 	"github.com/troupestream/troupe/runtime/runtimetest/ledger"
 	"github.com/troupestream/troupe/sources"
-	"github.com/troupestream/troupe/topics"
 	"github.com/troupestream/troupe/topology"
 )
 

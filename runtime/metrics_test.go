@@ -7,10 +7,10 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
+	"github.com/troupestream/troupe/actor/topics"
 	"github.com/troupestream/troupe/runtime"
 	"github.com/troupestream/troupe/sinks"
 	"github.com/troupestream/troupe/sources"
-	"github.com/troupestream/troupe/topics"
 	"github.com/troupestream/troupe/topology"
 )
 

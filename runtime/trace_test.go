@@ -9,10 +9,10 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/troupestream/troupe/actor/topics"
 	"github.com/troupestream/troupe/runtime"
 	"github.com/troupestream/troupe/sinks"
 	"github.com/troupestream/troupe/sources"
-	"github.com/troupestream/troupe/topics"
 	"github.com/troupestream/troupe/topology"
 )
 

@@ -1,7 +1,7 @@
 package sinks
 
 import (
-	"github.com/troupestream/troupe/topics"
+	"github.com/troupestream/troupe/actor/topics"
 	"github.com/troupestream/troupe/topology"
 )
 

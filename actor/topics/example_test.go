@@ -5,10 +5,10 @@ import (
 	"fmt"
 
 	"github.com/troupestream/troupe/actor"
+	"github.com/troupestream/troupe/actor/topics"
 	"github.com/troupestream/troupe/internal/storage/storagefake"
 	"github.com/troupestream/troupe/sinks"
 	"github.com/troupestream/troupe/sources"
-	"github.com/troupestream/troupe/topics"
 	"github.com/troupestream/troupe/topology"
 )
 
