@@ -35,6 +35,7 @@ type job struct {
 	preparing bool
 	running   bool
 	ending    bool
+	releasing bool
 	stopping  bool
 	outcome   *JobResult // how it ends once the attempt is gone; nil: restart
 	failure   error
@@ -111,6 +112,8 @@ func (j *job) Receive(ctx pactor.Context) {
 		j.last, j.restarts = m.manifest, 0
 	case *pactor.Stopping:
 		j.abandon()
+	case *pactor.Stopped:
+		j.abandoned()
 	}
 }
 
@@ -127,7 +130,7 @@ func (j *job) begin() {
 	a := &attempt{sys: j.sys, job: j.self, spec: j.spec, number: j.number}
 	a.ctx, a.cancel = context.WithCancel(WithSystem(context.Background(), j.sys))
 	a.letters = newLetterbox(a)
-	j.attempt, j.preparing, j.running, j.ending = a, true, false, false
+	j.attempt, j.preparing, j.running, j.ending, j.releasing = a, true, false, false, false
 	j.children = map[string]*pactor.PID{}
 	a.background("the preparation", func(context.Context) {
 		m := attemptPrepared{attempt: a}
@@ -284,11 +287,19 @@ func (j *job) childEnded(m *pactor.Terminated) {
 }
 
 func (j *job) waitForBackground() {
-	a, sys, self := j.attempt, j.sys, j.self
-	sys.Go(func(context.Context) {
+	sys, self, number := j.sys, j.self, j.attempt.number
+	j.release(func() { sys.Send(self, attemptEnded{attempt: number}) })
+}
+
+// release waits for the attempt's background work, lets go of what it has open,
+// and then calls done.
+func (j *job) release(done func()) {
+	j.releasing = true
+	a := j.attempt
+	j.sys.Go(func(context.Context) {
 		a.group.Wait()
 		a.close()
-		sys.Send(self, attemptEnded{attempt: a.number})
+		done()
 	})
 }
 
@@ -362,13 +373,16 @@ func (j *job) refuseQueued() {
 func (j *job) abandon() {
 	if j.attempt != nil {
 		j.attempt.cancel()
-		a := j.attempt
-		j.sys.Go(func(context.Context) {
-			a.group.Wait()
-			a.close()
-		})
 	}
 	j.refuseQueued()
+}
+
+// abandoned comes when the tasks have ended: nothing begins work in the
+// background any more, so it can be waited for.
+func (j *job) abandoned() {
+	if j.attempt != nil && !j.releasing {
+		j.release(func() {})
+	}
 	j.spec.Done(JobResult{Err: ErrClosed, Checkpoint: j.last, Restarts: j.total})
 	j.spec.Done = func(JobResult) {}
 }

@@ -16,14 +16,14 @@ import (
 
 // mark is how far the manifests had come when an entry of the chunk log was written.
 type mark struct {
-	manifests   uint64 // the newest entry of the log of manifests
+	manifest    uint64 // entry of the newest manifest; 0: none yet
 	incarnation uint64
 }
 
 const markBytes = 16
 
 func (m mark) append(b []byte) []byte {
-	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, m.manifests), m.incarnation)
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, m.manifest), m.incarnation)
 }
 
 // unmark takes the mark off the contents of an entry.
@@ -47,17 +47,30 @@ func newestMark(ctx context.Context, chunks storage.Log) (newest mark, err error
 		}
 		if b, err := unseal(e.Data); err == nil {
 			if m, _, err := unmark(b); err == nil && m.incarnation >= newest.incarnation {
-				newest = mark{max(newest.manifests, m.manifests), m.incarnation}
+				newest = mark{max(newest.manifest, m.manifest), m.incarnation}
 			}
 		}
 	}
 	return newest, nil
 }
 
+// newestManifest returns the entry of the newest manifest there is, whether it
+// can be read or not; 0: none.
+func newestManifest(ctx context.Context, manifests storage.Log, known mark) (uint64, error) {
+	e, err := manifests.Last(ctx, storage.State)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return 0, nil
+	case errors.Is(err, storage.ErrCorrupt):
+		return known.manifest, nil // List will say so
+	}
+	return e.Seq, err
+}
+
 // missing says what has been lost of the manifests; nil: nothing.
-func (m mark) missing(last uint64) error {
-	if last >= m.manifests {
+func (m mark) missing(newest uint64) error {
+	if newest >= m.manifest {
 		return nil
 	}
-	return fmt.Errorf("the log of checkpoints ends with entry %d and had %d: %w", last, m.manifests, storage.ErrCorrupt)
+	return fmt.Errorf("the manifest in entry %d was the newest and is gone: %w", m.manifest, storage.ErrCorrupt)
 }

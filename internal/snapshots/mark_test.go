@@ -38,7 +38,7 @@ func lose(t *testing.T, s *storagefake.Store, keep uint64) *storagefake.Store {
 }
 
 func TestLostManifestsAreMissed(t *testing.T) {
-	for keep, want := range map[uint64]int{0: 0, 1: 0, 2: 1, 3: 2} {
+	for keep, want := range map[uint64]int{0: 0, 1: 0, 2: 1, 3: 2, 4: 3} {
 		ctx, s := t.Context(), storagefake.New()
 		st := open(t, s)
 		var retained []checkpoint.Retained

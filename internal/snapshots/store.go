@@ -31,7 +31,8 @@ type Store struct {
 	cache     *chunkCache
 
 	incarnation uint64
-	missing     error // what the log of manifests has lost; nil: nothing
+	newest      uint64 // entry of the newest manifest; guarded by manifests.mu
+	missing     error  // what the log of manifests has lost; nil: nothing
 }
 
 // writer is a log with the sequence it expects to be the last.
@@ -79,7 +80,10 @@ func (s *Store) open(ctx context.Context, store storage.Store) error {
 	if err != nil {
 		return err
 	}
-	s.missing = known.missing(s.manifests.last)
+	if s.newest, err = newestManifest(ctx, s.manifests.log, known); err != nil {
+		return err
+	}
+	s.missing = known.missing(s.newest)
 	return s.takeOver(ctx, known.incarnation)
 }
 
@@ -98,7 +102,7 @@ func (s *Store) takeOver(ctx context.Context, last uint64) error {
 func (s *Store) mark() mark {
 	s.manifests.mu.Lock()
 	defer s.manifests.mu.Unlock()
-	return mark{s.manifests.last, s.incarnation}
+	return mark{s.newest, s.incarnation}
 }
 
 // Incarnation is the job's fencing epoch: higher at every Open.
@@ -124,6 +128,9 @@ func (s *Store) WriteManifest(ctx context.Context, m *checkpoint.Manifest) (uint
 	if err != nil {
 		return 0, fmt.Errorf("write the manifest of checkpoint %d of job %q: %w", m.Checkpoint, s.job, err)
 	}
+	s.manifests.mu.Lock()
+	s.newest = max(s.newest, seq)
+	s.manifests.mu.Unlock()
 	return seq, nil
 }
 
@@ -142,6 +149,12 @@ func (s *Store) List(ctx context.Context) (found []Found, unreadable []error, er
 	}
 	for from := b.First; from <= b.Last; {
 		entries, err := s.manifests.log.Read(ctx, from, ChunkBytes)
+		if errors.Is(err, storage.ErrCorrupt) {
+			// It is about the first entry; those behind it may be whole.
+			unreadable = append(unreadable, fmt.Errorf("manifest %d of job %q: %w", from, s.job, err))
+			from++
+			continue
+		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("list the checkpoints of job %q: %w", s.job, err)
 		}
