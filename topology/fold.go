@@ -59,6 +59,12 @@ func (o *folder[K, T, A]) ReceiveKeyed(in *dataflow.KeyedBatch[K, T]) error {
 	return err
 }
 
+// Restored implements dataflow.Stateful.
+func (o *folder[K, T, A]) Restored() error {
+	o.loop.env.Metrics.Keys.Store(int64(o.Keys()))
+	return nil
+}
+
 type foldLoop[K comparable, T, A any] struct {
 	keyedLooper[K, T]
 	table *dataflow.Table[K, A]

@@ -445,6 +445,9 @@ func TestTTL(t *testing.T) {
 		t.Errorf("counted %+v", c)
 	}
 	d.Restore(s)
+	if c := d.Counters("process"); c.Keys != 0 {
+		t.Errorf("%d keys were restored, though all had expired", c.Keys)
+	}
 	look("0 false [] 0 map[] 0")
 }
 

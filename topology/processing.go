@@ -227,5 +227,6 @@ func (o *process[K, T, O]) Restored() error {
 			}
 		}
 	}
+	o.env.Metrics.Keys.Store(int64(o.Keys()))
 	return nil
 }

@@ -66,6 +66,7 @@ func (o *windowFolder[K, T, A]) Restored() error {
 			o.loop.arm(r, (*panes)[i].start)
 		}
 	}
+	o.loop.env.Metrics.Keys.Store(int64(o.Keys()))
 	return nil
 }
 
