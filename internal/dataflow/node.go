@@ -72,7 +72,8 @@ type Instance interface {
 type Stateful interface {
 	Freeze()
 	// Encode hands out frozen changes, as segments of one key group each, until
-	// it has handed out budget bytes or more, or nothing is left.
+	// it has handed out budget bytes or more, or nothing is left. A segment is
+	// good until emit returns.
 	Encode(budget int, emit func(group int, segment []byte)) (more bool, err error)
 	// Restore takes a segment of a group. Segments of a group come oldest
 	// first; a later one overrides what it repeats.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/troupestream/troupe/internal/keygroup"
 )
@@ -32,14 +33,14 @@ func (t *Table[K, V]) Freeze() {
 	t.encoding = 0
 }
 
-// Encode implements Stateful. The segments belong to whoever emit gives them to.
+// Encode implements Stateful.
 func (t *Table[K, V]) Encode(budget int, emit func(group int, segment []byte)) (more bool, err error) {
 	for t.encoding < len(t.parts) && budget > 0 && t.err == nil {
 		p := &t.parts[t.encoding]
 		t.encodePart(p, min(budget, segmentBytes))
 		if n := len(p.segment); n > 0 {
 			emit(t.first+t.encoding, p.segment)
-			p.segment = nil
+			t.spare, p.segment = p.segment[:0], nil
 			budget -= n
 		}
 		if p.next == len(p.frozen) {
@@ -52,7 +53,8 @@ func (t *Table[K, V]) Encode(budget int, emit func(group int, segment []byte)) (
 // encodePart encodes frozen entries of a part until its segment has size bytes.
 func (t *Table[K, V]) encodePart(p *part[K, V], size int) {
 	if rest := len(p.frozen) - p.next; rest > 0 && p.segment == nil {
-		p.segment = make([]byte, 0, min(size+size/8, rest*64+64))
+		p.segment, t.spare = t.spare, nil
+		p.segment = slices.Grow(p.segment, min(size+size/8, rest*64+64))
 	}
 	for p.next < len(p.frozen) && len(p.segment) < size && t.err == nil {
 		at := p.frozen[p.next]

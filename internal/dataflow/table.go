@@ -28,7 +28,8 @@ type Table[K comparable, V any] struct {
 	first    int // first group of this table
 	parts    []part[K, V]
 	epoch    uint32
-	encoding int // part that Encode is at
+	encoding int    // part that Encode is at
+	spare    []byte // the last segment, to be used again
 	keys     int
 	err      error // of an entry that had to be encoded in passing
 }
