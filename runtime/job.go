@@ -125,8 +125,8 @@ func (j *Job) compatible(graph []byte) error {
 	return &IncompatibleError{Job: j.name, Diff: d, Lost: len(d.Changed) == 0}
 }
 
-// IncompatibleError: a topology was changed so that it cannot continue from its
-// checkpoint.
+// IncompatibleError says that a topology was changed so that it cannot continue
+// from its checkpoint.
 type IncompatibleError struct {
 	Job  string
 	Diff topology.Diff

@@ -41,14 +41,12 @@ type config struct {
 }
 
 type engineConfig struct {
-	dir       string
-	store     storage.Store // in place of the one in dir; for tests
-	logger    *slog.Logger
-	tracers   trace.TracerProvider
-	meters    metric.MeterProvider
-	ratio     float64
-	memory    bool
-	syncEvery time.Duration
+	dir     string
+	store   storage.Store // in place of the one in dir; for tests
+	logger  *slog.Logger
+	tracers trace.TracerProvider
+	meters  metric.MeterProvider
+	ratio   float64
 }
 
 type jobConfig struct {
@@ -71,7 +69,6 @@ type jobConfig struct {
 	status       io.Writer
 	statusForced bool
 	statusEvery  time.Duration
-	signals      bool
 	allowLost    bool
 }
 

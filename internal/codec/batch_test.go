@@ -100,12 +100,12 @@ func TestBatchHoldsWhatWasPutIn(t *testing.T) {
 
 func TestBatchIsWhatMsgpackReads(t *testing.T) {
 	type header struct {
-		_msgpack struct{} `msgpack:",as_array"`
+		_msgpack struct{} `msgpack:",as_array"` //lint:ignore U1000 the library looks for it
 		Key      string
 		Value    []byte
 	}
 	type record struct {
-		_msgpack   struct{} `msgpack:",as_array"`
+		_msgpack   struct{} `msgpack:",as_array"` //lint:ignore U1000 the library looks for it
 		Key, Value []byte
 		Headers    []header
 		Time       *int64

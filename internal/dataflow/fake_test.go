@@ -11,11 +11,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// echo is an operator that hands on what it gets, and notes the watermarks.
-type echo struct {
-	port  Port[int]
-	marks []string
-}
+// echo is an operator that hands on what it gets.
+type echo struct{ port Port[int] }
 
 func (e *echo) Input(int) any                   { return e }
 func (e *echo) Connect(_ int, r any) error      { return e.port.Connect(r) }

@@ -217,10 +217,6 @@ func (h *Harness[T]) contains(all []T, v T) bool {
 	return false
 }
 
-func (h *Harness[T]) effectivelyOnce(t *testing.T) bool {
-	return h.New(t).Sink().Info().Guarantee == topology.EffectivelyOnce
-}
-
 func (h *Harness[T]) writesInOrder(t *testing.T) {
 	j := h.start(t)
 	for _, n := range []int{1, 0, 3, 100, 1, 400} {
