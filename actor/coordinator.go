@@ -308,9 +308,10 @@ func (c *coordinator) done() {
 	c.attempt.sys.Send(c.attempt.job, attemptDone{attempt: c.attempt.number, manifest: c.manifest, stopped: c.last.stopped})
 }
 
-// tidy removes what no retained checkpoint needs, in the background.
+// tidy removes what no retained checkpoint needs, in the background. What was
+// moved the last time has to be in a manifest first, lest it is moved again.
 func (c *coordinator) tidy() {
-	if c.tidying || c.last != nil {
+	if c.tidying || len(c.replaced) > 0 || c.last != nil {
 		return
 	}
 	c.tidying = true

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -87,7 +88,7 @@ func TestSegmentsAddUp(t *testing.T) {
 				if k := len(want[g]); k > 0 {
 					k = rapid.IntRange(1, k).Draw(t, "count")
 					r := Ref{Seq: 1000 + n, Length: 7}
-					m.Replace([]Replacement{{Node: "op", Group: g, Count: k, Ref: r}})
+					m.Replace([]Replacement{{Node: "op", Group: g, Old: slices.Clone(want[g][:k]), Ref: r}})
 					want[g] = append([]Ref{r}, want[g][k:]...)
 				}
 			}
@@ -116,6 +117,18 @@ func TestSegmentsAddUp(t *testing.T) {
 			t.Fatalf("round trip: %v\n%v\n%v", err, back.Segments, m.Segments)
 		}
 	})
+}
+
+// Two mergers of the same group may be under way when the first is not yet in a
+// manifest. The second must not take what was added since.
+func TestAReplacementThatComesTooLateChangesNothing(t *testing.T) {
+	a, b, c, d := Ref{Seq: 1}, Ref{Seq: 2}, Ref{Seq: 3}, Ref{Seq: 4}
+	m := &Manifest{KeyGroups: 1, Segments: map[string][][]Ref{"op": {{a, b, c, d}}}}
+	ab, abc := Ref{Seq: 5}, Ref{Seq: 6}
+	m.Replace([]Replacement{{Node: "op", Old: []Ref{a, b}, Ref: ab}, {Node: "op", Old: []Ref{a, b, c}, Ref: abc}})
+	if want := []Ref{ab, c, d}; !slices.Equal(m.Segments["op"][0], want) {
+		t.Fatalf("%v, want %v", m.Segments["op"][0], want)
+	}
 }
 
 func TestManifestsThatCannotBeRestoredAreRefused(t *testing.T) {

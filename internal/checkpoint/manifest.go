@@ -172,22 +172,27 @@ func (m *Manifest) OldestChunk() (seq uint64, ok bool) {
 	return seq, ok
 }
 
-// Replacement says that the oldest segments of a group, so many of them, were
-// merged into one.
+// Replacement says that the oldest segments of a group were merged into one.
 type Replacement struct {
 	Node  string
 	Group int
-	Count int
+	Old   []Ref
 	Ref   Ref
 }
 
 // Replace applies replacements. They stay right when segments were added since
-// they were made, because segments are only ever added at the end.
+// they were made, because segments are only ever added at the end. One whose old
+// segments the group no longer begins with comes after another that replaced
+// them: it has nothing left to do, and would take away what is newer.
 func (m *Manifest) Replace(rs []Replacement) {
 	for _, r := range rs {
 		groups := m.Segments[r.Node]
-		rest := groups[r.Group][r.Count:]
-		groups[r.Group] = append([]Ref{r.Ref}, rest...)
+		if r.Group >= len(groups) || len(r.Old) > len(groups[r.Group]) {
+			continue
+		}
+		if old, rest := groups[r.Group][:len(r.Old)], groups[r.Group][len(r.Old):]; slices.Equal(old, r.Old) {
+			groups[r.Group] = append([]Ref{r.Ref}, rest...)
+		}
 	}
 	m.Stats.StateBytes = m.stateBytes()
 }

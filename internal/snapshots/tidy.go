@@ -101,7 +101,7 @@ func (s *Store) rewrite(ctx context.Context, m *checkpoint.Manifest, groups []gr
 		if err != nil {
 			return done, err
 		}
-		batch = append(batch, checkpoint.Replacement{Node: g.node, Group: g.index, Count: len(g.refs),
+		batch = append(batch, checkpoint.Replacement{Node: g.node, Group: g.index, Old: g.refs,
 			Ref: checkpoint.Ref{Offset: len(data), Length: len(merged)}})
 		if data = append(data, merged...); len(data) >= ChunkBytes {
 			if err := flush(); err != nil {
