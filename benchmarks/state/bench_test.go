@@ -11,9 +11,7 @@ import (
 // ready returns a job with state for every key.
 func ready(b *testing.B) *rig {
 	b.Helper()
-	p := full
-	p.rate = 1000
-	r := &rig{plan: p, script: newScript(p.keys)}
+	r := &rig{plan: full, script: newScript(full.keys)}
 	r.meter = &meter{script: r.script}
 	var err error
 	if r.engine, err = runtime.Open(b.Context(), runtime.ExactlyOnce(), runtime.CheckpointEvery(0), runtime.Parallelism(2)); err != nil {
