@@ -8,11 +8,11 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/troupestream/troupe/actor/topics"
 	"github.com/troupestream/troupe/internal/storage"
 	"github.com/troupestream/troupe/runtime"
 	"github.com/troupestream/troupe/sinks"
 	"github.com/troupestream/troupe/sources"
-	"github.com/troupestream/troupe/topics"
 	"github.com/troupestream/troupe/topology"
 )
 

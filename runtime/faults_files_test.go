@@ -47,7 +47,7 @@ func killedOnDisk(t *testing.T, dir string) (newest uint64) {
 	t.Helper()
 	r := &rig{t: t, dir: dir}
 	e := openFaults(t, dir, runtime.CheckpointEvery(0))
-	j, err := e.Start(within(t), faultTopology(readings(rigRecords, rigPace), sinksIn(dir)))
+	j, err := e.Start(within(t), r.topology())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ func TestKillNine(t *testing.T) {
 	dir := runtimetest.Dir(t)
 	k := runtimetest.Kills{Count: 16, Within: 250 * time.Millisecond, Moments: 60}
 	// So slow that no life but the last comes to the end of the input.
-	const rate = 8_000
+	const rate = 4000
 	n := int64(float64(k.KillCount())*rate*k.Within.Seconds()) + rate
 	killed := runtimetest.KillLoop(t, k, func(ctx context.Context, l *runtimetest.Life) error {
 		pace := float64(rate)

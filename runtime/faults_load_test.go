@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/troupestream/troupe/runtime"
+	"github.com/troupestream/troupe/runtime/runtimetest"
 	"github.com/troupestream/troupe/runtime/runtimetest/ledger"
 	"github.com/troupestream/troupe/sinks"
 	"github.com/troupestream/troupe/sources"
@@ -124,7 +125,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	for n := range 30 {
 		dir := t.TempDir()
 		e := openFaults(t, dir, runtime.CheckpointEvery(2*time.Millisecond), runtime.Logger(slog.New(log)))
-		j, err := e.Start(within(t), faultTopology(readings(2000, 20_000), sinksIn(dir)), runtime.Parallelism(1+n%3))
+		j, err := e.Start(within(t), faultTopology(readings(800, 8000), sinksIn(dir)), runtime.Parallelism(1+n%3))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -169,7 +170,7 @@ func openFiles(t *testing.T) int {
 // TestAtLeastOnceRepeatsNoMoreThanItMust kills a job with at-least-once state:
 // nothing is lost, and what comes again was read since the last checkpoint.
 func TestAtLeastOnceRepeatsNoMoreThanItMust(t *testing.T) {
-	const n = 8000
+	const n = 3000 // more than the lives below can read
 	r := newRig(t)
 	bound := 0
 	for kill := range 6 {
@@ -218,25 +219,23 @@ func (r *rig) openAtLeastOnce() *runtime.Engine {
 // and returns how far.
 func (r *rig) killAtLeastOnce(n int64, kill int) int {
 	r.t.Helper()
-	read := make(chan struct{}, 1)
-	in := sources.Generator(func(i int64) reading {
-		select {
-		case read <- struct{}{}:
-		default:
-		}
-		return readingOf(i)
-	}, sources.Count(n), sources.Splits(faultSplits), sources.Rate(rigPace))
+	const portion = 100
+	out, wrote := sinksIn(r.dir), make(chan struct{}, 1)
+	out.copies = noisy[reading]{out.copies, wrote}
 	e := r.openAtLeastOnce()
-	j, err := e.Start(within(r.t), faultTopology(in, sinksIn(r.dir)))
+	j, err := e.Start(within(r.t), faultTopology(runtimetest.Through(&r.tap, readings(n, 0)), out))
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	c := r.checkpoint(j)
-	for range kill % 3 {
-		c = r.checkpointBehind(j, c)
+	for range 1 + kill%3 {
+		r.tap.Pour(portion)
+		r.checkpoint(j)
 	}
-	for out := r.sourceOut(j); r.sourceOut(j) < out+200; {
-		<-read
+	r.tap.Pour(portion)
+	select {
+	case <-wrote:
+	case <-within(r.t).Done():
+		r.t.Fatal("nothing was written")
 	}
 	if err := j.Kill(within(r.t)); err != nil {
 		r.t.Fatal(err)
@@ -246,9 +245,43 @@ func (r *rig) killAtLeastOnce(n int64, kill int) int {
 	if report.Resumed != nil {
 		behind += report.Resumed.Records
 	}
+	r.tap.Close()
 	closeEngine(r.t, e)
 	r.restart()
 	return int(behind)
+}
+
+// noisy is a sink that tells of what it has written since its last checkpoint.
+type noisy[T any] struct {
+	topology.Sink[T]
+	wrote chan struct{}
+}
+
+func (s noisy[T]) Open(ctx context.Context, o topology.SinkOpen) (topology.SinkWriter[T], error) {
+	w, err := s.Sink.Open(ctx, o)
+	return noisyWriter[T]{w, s.wrote}, err
+}
+
+type noisyWriter[T any] struct {
+	topology.SinkWriter[T]
+	wrote chan struct{}
+}
+
+func (w noisyWriter[T]) Write(ctx context.Context, b *topology.Batch[T]) error {
+	err := w.SinkWriter.Write(ctx, b)
+	select {
+	case w.wrote <- struct{}{}:
+	default:
+	}
+	return err
+}
+
+func (w noisyWriter[T]) Prepare(ctx context.Context, checkpoint uint64) ([]byte, error) {
+	select {
+	case <-w.wrote:
+	default:
+	}
+	return w.SinkWriter.Prepare(ctx, checkpoint)
 }
 
 func (r *rig) sourceOut(j *runtime.Job) int64 {

@@ -17,6 +17,7 @@ import (
 	"github.com/troupestream/troupe/internal/storage"
 	"github.com/troupestream/troupe/internal/storage/storagefake"
 	"github.com/troupestream/troupe/runtime"
+	"github.com/troupestream/troupe/runtime/runtimetest"
 	"github.com/troupestream/troupe/sinks"
 	"github.com/troupestream/troupe/sources"
 	"github.com/troupestream/troupe/topology"
@@ -82,6 +83,7 @@ type rig struct {
 	store *storagefake.Store
 	dir   string
 	log   *journal
+	tap   runtimetest.Tap
 }
 
 func newRig(t *testing.T) *rig {
@@ -102,8 +104,8 @@ func (r *rig) open(opts ...runtime.Option) *runtime.Engine {
 func (r *rig) restart() { r.store, r.log = r.store.Restart(), newJournal() }
 
 const (
-	rigRecords = 6000
-	rigPace    = 4000 // records a second, of jobs that are to be interrupted
+	rigRecords = 3000
+	rigPortion = 200 // records that go through before each checkpoint
 )
 
 // interrupt runs the job until it has taken so many checkpoints, each with more
@@ -119,6 +121,7 @@ func (r *rig) interrupt(b *topology.Builder, checkpoints int) {
 	for range checkpoints {
 		c = r.checkpointBehind(j, c)
 	}
+	r.tap.Pour(rigPortion) // what no checkpoint covers
 	if err := j.Kill(within(r.t)); err != nil {
 		r.t.Fatal(err)
 	}
@@ -135,9 +138,11 @@ func (r *rig) checkpoint(j *runtime.Job) runtime.Checkpoint {
 	return c
 }
 
-// checkpointBehind takes checkpoints until one has more records.
+// checkpointBehind lets a portion through, and takes checkpoints until one has
+// more records.
 func (r *rig) checkpointBehind(j *runtime.Job, before runtime.Checkpoint) runtime.Checkpoint {
 	r.t.Helper()
+	r.tap.Pour(rigPortion)
 	for {
 		if c := r.checkpoint(j); c.Records > before.Records {
 			return c
@@ -145,13 +150,15 @@ func (r *rig) checkpointBehind(j *runtime.Job, before runtime.Checkpoint) runtim
 	}
 }
 
-func (r *rig) topology(pace float64) *topology.Builder {
-	return faultTopology(readings(rigRecords, pace), sinksIn(r.dir))
+func (r *rig) topology() *topology.Builder {
+	return faultTopology(runtimetest.Through(&r.tap, readings(rigRecords, 0)), sinksIn(r.dir))
 }
 
 // run runs the job to its end in a new engine.
 func (r *rig) run(b *topology.Builder, opts ...runtime.Option) (runtime.Report, error) {
 	r.t.Helper()
+	r.tap.Open()
+	defer r.tap.Close()
 	e := r.open()
 	defer func() {
 		if err := e.Close(within(r.t)); err != nil {
@@ -167,7 +174,7 @@ func (r *rig) run(b *topology.Builder, opts ...runtime.Option) (runtime.Report, 
 // may have put something there twice.
 func (r *rig) finish(opts ...runtime.Option) runtime.Report {
 	r.t.Helper()
-	report, err := r.run(r.topology(0), opts...)
+	report, err := r.run(r.topology(), opts...)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -241,14 +248,14 @@ func TestACorruptCheckpointFallsBackLoudly(t *testing.T) {
 	for name, damage := range damages {
 		t.Run("manifest/"+name, func(t *testing.T) {
 			r := newRig(t)
-			r.interrupt(r.topology(rigPace), 2)
+			r.interrupt(r.topology(), 2)
 			all := r.entries(manifestsLog, storage.State)
 			r.corrupt(manifestsLog, all[len(all)-1].Seq, damage)
 			r.fellBack()
 		})
 		t.Run("state/"+name, func(t *testing.T) {
 			r := newRig(t)
-			r.interrupt(r.topology(rigPace), 2)
+			r.interrupt(r.topology(), 2)
 			r.corrupt(chunksLog, newestChunk(t, r), damage)
 			r.fellBack()
 		})
@@ -325,10 +332,10 @@ func TestWithoutAReadableCheckpointItDoesNotStart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
-			r.interrupt(r.topology(rigPace), 4) // more than are kept
+			r.interrupt(r.topology(), 4) // more than are kept
 			before := readJSONLines[reading](t, filepath.Join(r.dir, recordsFile))
 			spoil(r)
-			_, err := r.run(r.topology(0))
+			_, err := r.run(r.topology())
 			if !errors.Is(err, storage.ErrCorrupt) || !strings.Contains(err.Error(), "faults") {
 				t.Errorf("err = %v", err)
 			}
@@ -343,12 +350,12 @@ func TestWithoutAReadableCheckpointItDoesNotStart(t *testing.T) {
 
 func TestANewerCheckpointIsRefused(t *testing.T) {
 	r := newRig(t)
-	r.interrupt(r.topology(rigPace), 2)
+	r.interrupt(r.topology(), 2)
 	all := r.entries(manifestsLog, storage.State)
 	r.corrupt(manifestsLog, all[len(all)-1].Seq, func([]byte) []byte {
 		return sealed([]byte(`{"format":99,"positions":"are something else now"}`))
 	})
-	_, err := r.run(r.topology(0))
+	_, err := r.run(r.topology())
 	if !errors.Is(err, checkpoint.ErrFormat) || !strings.Contains(err.Error(), `job "faults"`) || !strings.Contains(err.Error(), "99") {
 		t.Fatalf("err = %v", err)
 	}
@@ -409,7 +416,7 @@ func TestTheLastCheckpointIsCommittedAfterACrash(t *testing.T) {
 	closeEngine(t, e)
 	r.restart()
 	for range 2 { // the second time there is nothing left to do
-		report, err := r.run(r.topology(0))
+		report, err := r.run(r.topology())
 		if err != nil || !report.AlreadyFinished {
 			t.Fatalf("%+v %v", report, err)
 		}
@@ -429,7 +436,7 @@ func TestAFinishedJobLeavesItsOutputAlone(t *testing.T) {
 	r := newRig(t)
 	r.finish()
 	r.dir = filepath.Join(r.dir, "elsewhere", "that", "does", "not", "exist")
-	if report, err := r.run(r.topology(0)); err != nil || !report.AlreadyFinished {
+	if report, err := r.run(r.topology()); err != nil || !report.AlreadyFinished {
 		t.Fatalf("%+v %v", report, err)
 	}
 }
@@ -543,7 +550,7 @@ func TestLostStateStaysLost(t *testing.T) {
 	r := newRig(t)
 	graph := func(fold string) *topology.Builder {
 		b := topology.New("faults")
-		all := topology.From(b, "readings", readings(rigRecords, rigPace))
+		all := topology.From(b, "readings", runtimetest.Through(&r.tap, readings(rigRecords, 0)))
 		byKey := topology.KeyBy(all, "by-key", reading.key)
 		counts := topology.Fold(byKey, fold, func(_ string, n int64, _ reading) int64 { return n + 1 })
 		topology.To(counts, "out", sinks.Discard[int64]())

@@ -23,7 +23,7 @@ import (
 func TestSignalStopsInGoodOrder(t *testing.T) {
 	dir := runtimetest.Dir(t)
 	k := runtimetest.Kills{Count: 30, Within: 100 * time.Millisecond, Signal: syscall.SIGTERM}
-	const rate = 8000
+	const rate = 4000
 	n := int64(float64(k.KillCount())*rate*k.Within.Seconds()) + rate
 	stopped := runtimetest.KillLoop(t, k, func(ctx context.Context, l *runtimetest.Life) error {
 		pace := float64(rate)

@@ -23,10 +23,9 @@ type Way struct {
 	Parallelism int
 	Dir         string // of this way: for files that the topology writes
 
+	tap     Tap
 	mu      sync.Mutex
 	outputs map[string]output
-	allowed int64 // records that sources may still give before the kill; below zero: any number
-	spent   chan struct{}
 }
 
 // output is a sink's name, with what it holds, as lines of JSON and as values.
@@ -38,7 +37,7 @@ type output struct {
 
 // From makes the records of a source count: in the third way the job is killed
 // when its sources have given a random number of them.
-func From[T any](w *Way, s topology.Source[T]) topology.Source[T] { return countedSource[T]{s, w} }
+func From[T any](w *Way, s topology.Source[T]) topology.Source[T] { return Through(&w.tap, s) }
 
 // To returns a sink that keeps what it is given, under a name.
 func To[T any](w *Way, name string) topology.Sink[T] {
@@ -92,7 +91,7 @@ func ThreeWays(t *testing.T, build func(*Way) *topology.Builder, check func(test
 		{Name: "killed", Parallelism: 3},
 	}
 	for i, w := range ways {
-		w.Dir, w.outputs, w.allowed, w.spent = t.TempDir(), map[string]output{}, -1, make(chan struct{}, 1)
+		w.Dir, w.outputs = t.TempDir(), map[string]output{}
 		t.Run(w.Name, func(t *testing.T) {
 			w.run(t, build)
 			if check != nil {
@@ -126,7 +125,7 @@ func (w *Way) run(t *testing.T, build func(*Way) *topology.Builder) {
 	if w.Parallelism == 3 {
 		w.kill(ctx, t, e, build)
 	}
-	w.allow(-1)
+	w.tap.Open()
 	r, err := e.Run(ctx, build(w), runtime.Parallelism(w.Parallelism))
 	if err != nil {
 		t.Fatal(err)
@@ -142,14 +141,15 @@ func (w *Way) kill(ctx context.Context, t *testing.T, e *runtime.Engine, build f
 	t.Helper()
 	r := Random(t)
 	for n := range MaxKills {
-		w.allow(1 + r.Int64N(400))
+		w.tap.Close()
+		w.tap.Pour(1 + r.Int64N(400))
 		j, err := e.Start(ctx, build(w), runtime.Parallelism(1+n%3))
 		if err != nil {
 			t.Fatal(err)
 		}
 		w.someCheckpoints(ctx, r, j)
 		select {
-		case <-w.spent:
+		case <-w.tap.Empty():
 		case <-j.Done():
 			return
 		case <-ctx.Done():
@@ -169,33 +169,6 @@ func (w *Way) someCheckpoints(ctx context.Context, r *rand.Rand, j *runtime.Job)
 			return // the job has ended, which is seen elsewhere
 		}
 	}
-}
-
-func (w *Way) allow(n int64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.allowed = n
-	select {
-	case <-w.spent:
-	default:
-	}
-}
-
-// take says how many of n records may be given now.
-func (w *Way) take(n int) int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.allowed < 0 {
-		return n
-	}
-	n = int(min(int64(n), w.allowed))
-	if w.allowed -= int64(n); w.allowed == 0 {
-		select {
-		case w.spent <- struct{}{}:
-		default:
-		}
-	}
-	return n
 }
 
 func (w *Way) compare(t *testing.T, with *Way) {
@@ -221,31 +194,4 @@ func firstDifference(got, want []string) string {
 		return "only here: " + got[len(want)]
 	}
 	return "missing: " + want[len(got)]
-}
-
-type countedSource[T any] struct {
-	topology.Source[T]
-	way *Way
-}
-
-func (s countedSource[T]) Open(ctx context.Context, r topology.OpenRequest) (topology.SourceReader[T], error) {
-	reader, err := s.Source.Open(ctx, r)
-	if err != nil {
-		return nil, err
-	}
-	return countedReader[T]{reader, s.way}, nil
-}
-
-type countedReader[T any] struct {
-	topology.SourceReader[T]
-	way *Way
-}
-
-func (r countedReader[T]) Read(ctx context.Context, b *topology.Batch[T], max int) error {
-	n := r.way.take(max)
-	if n == 0 {
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	return r.SourceReader.Read(ctx, b, n)
 }
