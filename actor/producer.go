@@ -40,10 +40,11 @@ type ProducerOptions struct {
 // Producer appends records to a topic. It is safe for concurrent use; appends
 // from one goroutine to one partition keep their order.
 //
-// After an append of an idempotent producer has failed, those that were under
-// way behind it fail too. The producer goes back to the sequence of the first:
-// append the same records again, in the same order. What had been stored after
-// all is told from it and stored only once.
+// After an append of an idempotent producer has failed, those behind it fail
+// too, with ErrOutOfSequence. Append and Flush, once they have reported the
+// failure or waited for all that was under way, take the producer back to the
+// sequence of the first that failed: append the same records again, in the same
+// order. What had been stored after all is told from it and stored only once.
 type Producer struct {
 	topic   *Topic
 	options ProducerOptions
@@ -62,7 +63,7 @@ type producerLane struct {
 	start   uint64 // sequence the producer began with
 	next    uint64
 	pending int
-	failed  error  // of the first append that failed, until all are back
+	failed  error  // of the first append that failed, until the caller knows
 	rewind  uint64 // its sequence
 }
 
@@ -99,6 +100,9 @@ func (p *Producer) Append(ctx context.Context, partition int, records []codec.Re
 	}
 	select {
 	case r := <-done:
+		if r.err != nil {
+			p.lanes[partition].goBack()
+		}
 		return r.ack, r.err
 	case <-ctx.Done():
 		return Ack{Partition: partition, Offset: NoOffset}, fmt.Errorf("append to topic %s, partition %d: %w: %w",
@@ -268,6 +272,16 @@ func (p *Producer) returned(l *producerLane, o *order, err error) {
 	if err != nil && (l.failed == nil || o.section.First < l.rewind) {
 		l.failed, l.rewind = err, o.section.First
 	}
+}
+
+// goBack lets the lane take appends again after a failure, from the sequence of
+// the first that failed. This must not happen by itself when the last one under
+// way is back: whoever appends without waiting may not have heard of the failure
+// yet, and its next records would get the sequence, and so the place, of those
+// that failed.
+func (l *producerLane) goBack() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.failed != nil && l.pending == 0 {
 		l.next, l.failed = l.rewind, nil
 	}
@@ -309,13 +323,21 @@ func (p *Producer) Flush(ctx context.Context) error {
 	idle, pending := p.idle, p.pending
 	p.mu.Unlock()
 	if pending == 0 {
+		p.goBack()
 		return nil
 	}
 	select {
 	case <-idle:
+		p.goBack()
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("flush the producer of topic %s: %w", p.topic.name, ctx.Err())
+	}
+}
+
+func (p *Producer) goBack() {
+	for i := range p.lanes {
+		p.lanes[i].goBack()
 	}
 }
 

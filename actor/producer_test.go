@@ -70,6 +70,14 @@ func TestIdempotentProducerGoesBackAfterAFailure(t *testing.T) {
 	if err := await(t, c, "c"); !errors.Is(err, ErrOutOfSequence) {
 		t.Errorf("the append behind it: %v", err)
 	}
+	// Whoever does not wait may not have heard yet: its next records must not get
+	// the place of those that failed.
+	if _, err := p.Append(testContext(t), 0, records("d")); !errors.Is(err, ErrOutOfSequence) {
+		t.Errorf("an append before the failure was noticed: %v", err)
+	}
+	if err := p.Flush(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
 	if p.Sequence(0) != 1 {
 		t.Errorf("sequence %d after the failure, want 1", p.Sequence(0))
 	}
