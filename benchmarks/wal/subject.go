@@ -114,7 +114,7 @@ func (s *subject) produce(ctx context.Context, fail func(error), until time.Time
 			fail(err)
 		}
 	}
-	for time.Now().Before(until) && ctx.Err() == nil && err == nil {
+	for first := true; err == nil && ctx.Err() == nil && (first || time.Now().Before(until)); first = false {
 		end := next.Add(uint64(len(records)))
 		for i := range records {
 			binary.LittleEndian.PutUint64(records[i].Value, end-uint64(len(records)-i))
@@ -199,7 +199,7 @@ func (s *subject) raw(ctx context.Context) (int64, uint64, error) {
 		return 0, 0, err
 	}
 	chunk, written := make([]byte, s.batchBytes), 0
-	for start := time.Now(); err == nil && time.Since(start) < s.plan.runFor && written*len(chunk) < rawMost; written++ {
+	for start := time.Now(); err == nil && (written == 0 || time.Since(start) < s.plan.runFor && written*len(chunk) < rawMost); written++ {
 		_, err = f.Append(ctx, chunk, s.durability == actor.Fsync)
 	}
 	return int64(written * s.batchRecords), 0, errors.Join(err, f.Close())
