@@ -6,6 +6,7 @@ import (
 	"fmt"
 	goruntime "runtime"
 	"slices"
+	"strings"
 	"sync"
 
 	pactor "github.com/asynkron/protoactor-go/actor"
@@ -208,20 +209,18 @@ func (r Restore) String() string {
 }
 
 func listed(found []snapshots.Found) string {
-	if len(found) == 0 {
+	var names []string
+	for _, f := range found {
+		name := fmt.Sprint(f.Checkpoint)
+		if f.Savepoint != "" {
+			name += fmt.Sprintf(" (savepoint %q)", f.Savepoint)
+		}
+		names = append(names, name)
+	}
+	if len(names) == 0 {
 		return "none"
 	}
-	s := ""
-	for i, f := range found {
-		if i > 0 {
-			s += ", "
-		}
-		s += fmt.Sprint(f.Checkpoint)
-		if f.Savepoint != "" {
-			s += fmt.Sprintf(" (savepoint %q)", f.Savepoint)
-		}
-	}
-	return s
+	return strings.Join(slices.Compact(names), ", ") // the last one of a job is stored twice
 }
 
 // compatible refuses a checkpoint whose state would not fit.
@@ -531,12 +530,9 @@ func (b *taskBuilder) buildSource(r readyTask, c *dataflow.Chain, index int, cor
 	closeTask := r.close
 	r.close = func() error { return errors.Join(s.closeReaders(), closeTask()) }
 	for _, id := range b.splitsOf(c, index) {
-		sp := &split{id: id}
-		if b.manifest != nil && !b.replay {
-			sp.position = b.manifest.Positions[n.Name][id]
-		}
-		reader, err := n.Source.Open(b.ctx, dataflow.OpenRequest{Split: id, Position: sp.position,
-			Start: b.attempt.spec.Restore.Start, Until: b.attempt.spec.Restore.Until})
+		request := b.openRequest(n, id)
+		sp := &split{id: id, position: request.Position}
+		reader, err := n.Source.Open(b.ctx, request)
 		if err != nil {
 			return r, errors.Join(fmt.Errorf("source %q: %w", n.Name, err), r.close())
 		}
@@ -549,12 +545,37 @@ func (b *taskBuilder) buildSource(r readyTask, c *dataflow.Chain, index int, cor
 		sp.reader = reader
 		s.splits = append(s.splits, sp)
 	}
-	if index == 0 && !b.replay {
+	if index == 0 && b.continues(n) {
 		s.absent = b.absentSplits(n)
 	}
 	b.attempt.spec.Counters.setLag(n.Name, index, s.lag)
 	r.actor = s
 	return r, nil
+}
+
+// openRequest says what of a split to read. Where a replay begins and where
+// reading ends is about what comes into the topology. The topic in the middle of
+// a Through is fed by what is replayed: to read it from its beginning as well
+// would be to count what it holds twice, and to end where it ends now would be to
+// leave out what is about to be written. So it is read on from where it was; when
+// all begins anew, from its end.
+func (b *taskBuilder) openRequest(n *dataflow.Node, id string) dataflow.OpenRequest {
+	r := dataflow.OpenRequest{Split: id}
+	if b.continues(n) {
+		r.Position = b.manifest.Positions[n.Name][id]
+	}
+	switch restore := &b.attempt.spec.Restore; {
+	case n.Topic == "":
+		r.Start, r.Until = restore.Start, restore.Until
+	case b.attempt.fresh():
+		r.Start.Kind = dataflow.StartEnd
+	}
+	return r
+}
+
+// continues says whether a source is read on from where the checkpoint was.
+func (b *taskBuilder) continues(n *dataflow.Node) bool {
+	return b.manifest != nil && (!b.replay || n.Topic != "")
 }
 
 // absentSplits are the positions of splits that the source had and has no more:
