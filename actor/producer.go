@@ -88,7 +88,7 @@ func (t *Topic) NewProducer(o ProducerOptions) (*Producer, error) {
 // Append appends records to a partition, all or none, and waits until they are
 // as durable as the topic promises. When ctx ends first the error is that of
 // ctx, and the records may or may not be stored.
-func (p *Producer) Append(ctx context.Context, partition int, records []codec.Record) (Ack, error) {
+func (p *Producer) Append(ctx context.Context, partition int, records []Record) (Ack, error) {
 	type result struct {
 		ack Ack
 		err error
@@ -114,7 +114,7 @@ func (p *Producer) Append(ctx context.Context, partition int, records []codec.Re
 // only for room in the window, within ctx. If it returns nil, done is called
 // exactly once, on another goroutine or even before AppendAsync returns; it must
 // not block. The records may be changed as soon as AppendAsync returns.
-func (p *Producer) AppendAsync(ctx context.Context, partition int, records []codec.Record, done func(Ack, error)) error {
+func (p *Producer) AppendAsync(ctx context.Context, partition int, records []Record, done func(Ack, error)) error {
 	ref, err := p.topic.partition(partition)
 	if err != nil {
 		return err

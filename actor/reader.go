@@ -106,7 +106,7 @@ func (r *Reader) Seek(offset uint64) {
 //
 // After an error the reader is where it was: a CorruptError comes again until
 // the reader is moved (Seek) behind the damage.
-func (r *Reader) Next(ctx context.Context) (*codec.Batch, error) {
+func (r *Reader) Next(ctx context.Context) (*RecordBatch, error) {
 	for {
 		batch, err := r.fromBlocks()
 		if batch != nil || err != nil {
@@ -126,7 +126,7 @@ func (r *Reader) Next(ctx context.Context) (*codec.Batch, error) {
 
 // TryNext is Next, but at the end of the partition it returns ErrEnd instead of
 // waiting for more.
-func (r *Reader) TryNext(ctx context.Context) (*codec.Batch, error) {
+func (r *Reader) TryNext(ctx context.Context) (*RecordBatch, error) {
 	if batch, err := r.fromBlocks(); batch != nil || err != nil {
 		return batch, err
 	}
