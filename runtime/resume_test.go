@@ -217,6 +217,11 @@ func TestASavepointIsKeptAndFound(t *testing.T) {
 		t.Fatalf("resumed from %+v, not from %+v", r.Resumed, s)
 	}
 	checkTallies(t, out, n)
+	_, err = e.Run(ctx, tallies(n, 0, out), runtime.FromSavepoint("another"))
+	last := fmt.Sprintf("it has %d, %d, ", r.Checkpoint.Number, r.Checkpoint.Number-1)
+	if err == nil || !strings.Contains(err.Error(), last) || !strings.Contains(err.Error(), `(savepoint "before-the-change")`) {
+		t.Fatalf("%v does not name each checkpoint there is, once", err)
+	}
 }
 
 func TestReplayIntoFreshAndKeptState(t *testing.T) {
