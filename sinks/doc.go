@@ -26,7 +26,7 @@
 // When the disk is full, or writing fails otherwise, the job fails; nothing
 // since the last checkpoint is taken for committed, and resuming cuts it off.
 //
-// A record that cannot be encoded is a dataflow.RecordError for that record,
+// A record that cannot be encoded is a topology.RecordError for that record,
 // and leaves no trace in the file.
 //
 // # Conformance

@@ -25,7 +25,7 @@
 //
 // Lines end in "\n" or "\r\n"; the last one may lack it. A byte order mark at
 // the beginning is left out. A record that cannot be read (malformed, or longer
-// than MaxLineBytes) is a dataflow.RecordError that names file and line; it is
+// than MaxLineBytes) is a topology.RecordError that names file and line; it is
 // passed over, and the policy of the source decides what becomes of it.
 //
 // Starts and ends are byte offsets: reading begins with the first record that

@@ -65,10 +65,19 @@ func (s *fileSource[T]) Splits(context.Context) ([]string, error) {
 	case err != nil:
 		return nil, s.fail(fmt.Errorf("%q is not a valid file pattern: %w", s.pattern, err))
 	case len(files) == 0:
-		return nil, s.fail(fmt.Errorf("there is no file %q (the path is relative to the working directory): %w", s.pattern, fs.ErrNotExist))
+		return nil, s.fail(s.missing())
 	}
 	slices.Sort(files)
 	return files, nil
+}
+
+// missing says where a file was looked for that is not there.
+func (s *fileSource[T]) missing() error {
+	dir, err := os.Getwd()
+	if filepath.IsAbs(s.pattern) || err != nil {
+		return fmt.Errorf("there is no file %q: %w", s.pattern, fs.ErrNotExist)
+	}
+	return fmt.Errorf("there is no file %q in %s, the working directory: %w", s.pattern, dir, fs.ErrNotExist)
 }
 
 func (s *fileSource[T]) fail(err error) error { return fmt.Errorf("%s source: %w", s.kind, err) }

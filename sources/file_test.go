@@ -111,6 +111,14 @@ func TestPathsThatCannotBeRead(t *testing.T) {
 		t.Errorf("%v is not fs.ErrNotExist", err)
 	}
 	requireSays(t, err.Error(), "lines source", missing)
+	if strings.Contains(err.Error(), "working directory") {
+		t.Errorf("%v: %s does not depend on the working directory", err, missing)
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	requireSays(t, splitsError(Lines("missing.txt")), `"missing.txt"`, here)
 	requireSays(t, splitsError(Lines("[")), "not a valid file pattern")
 	requireSays(t, splitsError(Lines(missing, MaxLineBytes(0))), "MaxLineBytes is 0")
 	requireSays(t, splitsError(CSV[quakeRow](missing, Comma('é'))), "cannot separate")

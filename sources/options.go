@@ -6,13 +6,14 @@ import (
 	"github.com/troupestream/troupe/internal/csvrow"
 )
 
-// LinesOption is an option of Lines, RawLines and Reader.
+// LinesOption is an option of Lines, RawLines, NumberedLines and Reader:
+// MaxLineBytes.
 type LinesOption interface{ lines(*fileOptions) }
 
-// NDJSONOption is an option of NDJSON.
+// NDJSONOption is an option of NDJSON: MaxLineBytes, DisallowUnknown.
 type NDJSONOption interface{ ndjson(*fileOptions) }
 
-// CSVOption is an option of CSV.
+// CSVOption is an option of CSV: MaxLineBytes, Comma, IgnoreExtraColumns.
 type CSVOption interface{ csv(*fileOptions) }
 
 // FileOption is an option of every source that reads lines.

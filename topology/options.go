@@ -11,31 +11,31 @@ import (
 // Options are sealed and narrow: each interface names the one kind of operator
 // that its options fit, so that a misplaced option does not compile.
 type (
-	// BuilderOption is an option of New.
+	// BuilderOption is an option of New: KeyGroups, OnError.
 	BuilderOption interface{ builder(*Builder) }
-	// FromOption is an option of From.
+	// FromOption is an option of From: Parallelism, OnError.
 	FromOption interface{ from(*settings) }
-	// ToOption is an option of To.
+	// ToOption is an option of To: Parallelism, OnError.
 	ToOption interface{ to(*settings) }
-	// MapOption is an option of Map.
+	// MapOption is an option of Map: OnError.
 	MapOption interface{ mapping(*settings) }
-	// FilterOption is an option of Filter.
+	// FilterOption is an option of Filter: OnError.
 	FilterOption interface{ filter(*settings) }
-	// FlatMapOption is an option of FlatMap.
+	// FlatMapOption is an option of FlatMap: OnError.
 	FlatMapOption interface{ flatMap(*settings) }
-	// TryOption is an option of Try.
+	// TryOption is an option of Try: OnError.
 	TryOption interface{ try(*settings) }
-	// KeyByOption is an option of KeyBy.
+	// KeyByOption is an option of KeyBy: Parallelism, OnError.
 	KeyByOption interface{ keyBy(*settings) }
-	// ThroughOption is an option of Through.
+	// ThroughOption is an option of Through: OnError.
 	ThroughOption interface{ through(*settings) }
-	// EventTimeOption is an option of EventTime.
+	// EventTimeOption is an option of EventTime: Idle, MaxDrift, MaxJump, OnError.
 	EventTimeOption interface{ eventTime(*settings) }
-	// FoldOption is an option of Fold.
+	// FoldOption is an option of Fold: KeyLimits, OnError.
 	FoldOption interface{ fold(*settings) }
-	// WindowOption is an option of WindowFold.
+	// WindowOption is an option of WindowFold: AllowedLateness, KeyLimits, OnError.
 	WindowOption interface{ window(*settings) }
-	// ProcessOption is an option of Process.
+	// ProcessOption is an option of Process: SideOutput, KeyLimits, OnError.
 	ProcessOption interface{ process(*settings) }
 )
 

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// StateOption is an option of ValueOf, ListOf and MapOf.
+// StateOption is an option of ValueOf, ListOf and MapOf: TTL.
 type StateOption interface{ state(*declared) }
 
 // TTLOption is what TTL returns.

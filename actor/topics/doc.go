@@ -13,7 +13,7 @@
 // # Reading
 //
 // The splits are the partitions, the position is the offset. A record that its
-// codec cannot decode is a dataflow.RecordError that names topic, partition and
+// codec cannot decode is a topology.RecordError that names topic, partition and
 // offset, and is passed over. Event times and the trace contexts of sampled
 // records come along.
 //
