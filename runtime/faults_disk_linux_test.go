@@ -34,7 +34,7 @@ func smallDisk(t *testing.T) string {
 // TestAFullDiskLosesNothing lets a job run until the disk is full, makes room,
 // and lets it go on.
 func TestAFullDiskLosesNothing(t *testing.T) {
-	const n, size, ballastBytes = 12_000, 1024, 48 << 20
+	const n, size, ballastBytes = 3000, 4096, 48 << 20
 	disk := smallDisk(t)
 	ballast := filepath.Join(disk, "ballast")
 	if err := os.WriteFile(ballast, make([]byte, ballastBytes), 0o600); err != nil {
@@ -56,7 +56,6 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 	if !errors.Is(err, storage.ErrFull) || !strings.Contains(err.Error(), "out of space") {
 		t.Fatalf("err = %v", err)
 	}
-	t.Log(err)
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +65,14 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 	e := openFaults(t, disk)
 	defer closeEngine(t, e)
 	seen := map[int64]int{}
-	readTopic(t, e, "big", func(_ int, _ int64, v big) { seen[v.ID]++ })
+	last := int64(-1)
+	readTopic(t, e, "big", func(_ int, offset int64, v big) {
+		seen[v.ID]++
+		if v.ID != last+1 {
+			t.Errorf("offset %d holds record %d, behind record %d", offset, v.ID, last)
+		}
+		last = v.ID
+	})
 	if len(seen) != n {
 		t.Errorf("%d records of %d", len(seen), n)
 	}

@@ -90,7 +90,10 @@ func (a *appender) append(ctx context.Context, partition int, records []codec.Re
 	for len(records) > 0 {
 		n := piece(records)
 		if err := a.producer.AppendAsync(ctx, partition, records[:n], a.done); err != nil {
-			return errors.Join(err, a.err())
+			if first := a.err(); first != nil {
+				return first // what this one was refused for
+			}
+			return err
 		}
 		records = records[n:]
 	}
