@@ -178,6 +178,9 @@ func (c *groupClock) save(groups keygroup.Range) map[string][]byte {
 
 // restore takes the times of a task's groups out of what all tasks saved.
 func (c *groupClock) restore(groups keygroup.Range, saved map[string][]byte) error {
+	if groups.Len() == 0 {
+		return nil
+	}
 	c.first, c.floors = groups.First, make([]int64, groups.Len())
 	for i := range c.floors {
 		c.floors[i] = watermark.Min
@@ -195,8 +198,6 @@ func (c *groupClock) restore(groups keygroup.Range, saved map[string][]byte) err
 			c.floors[g-groups.First] = v[0]
 		}
 	}
-	if len(c.floors) > 0 {
-		c.advance(slices.Min(c.floors))
-	}
+	c.advance(slices.Min(c.floors))
 	return nil
 }

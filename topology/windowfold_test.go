@@ -504,3 +504,22 @@ func TestWindowsThatCannotBeAreMistakes(t *testing.T) {
 		}
 	}
 }
+
+// A job that has come to the end of its input, and is started again when there
+// is more of it, goes on: what comes is not late, but for what was before.
+func TestMoreInputAfterTheEnd(t *testing.T) {
+	first := []reading{{"a", 1, 1}, {"a", 15, 1}}
+	s := newSums(topology.Tumbling(ms(10)), 0, 0)
+	d := topologytest.New(t, s.topology(topologytest.Slice(first...)))
+	d.Run()
+	snapshot := d.Snapshot()
+	more := append(first, reading{"a", 2, 100}, reading{"a", 25, 1})
+	topologytest.New(t, s.topology(topologytest.Slice(more...)), topologytest.From(snapshot)).Run()
+	want := []result{{"a", 0, 10, 1}, {"a", 10, 20, 1}, {"a", 20, 30, 1}}
+	if got := plain(s.out.Values()); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if late := s.lateOnes(); !slices.Equal(late, []reading{{"a", 2, 100}}) {
+		t.Errorf("late are %v", late)
+	}
+}
