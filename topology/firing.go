@@ -1,6 +1,8 @@
 package topology
 
 import (
+	"slices"
+
 	"github.com/troupestream/troupe/internal/dataflow"
 )
 
@@ -56,6 +58,7 @@ type timerLoop[K comparable, T, O any] struct {
 	due    []dueTimer[K]
 	refs   []dataflow.Ref
 	at     int
+	taken  int // of due, so many were taken off their keys
 }
 
 type dueTimer[K comparable] struct {
@@ -63,22 +66,21 @@ type dueTimer[K comparable] struct {
 	key K
 }
 
-// collect takes the timers of the next time off their agenda, and off their
-// keys, in the order of the keys' bytes.
+// collect takes the timers of the next time off their agenda, in the order of
+// the keys' bytes.
 func (l *timerLoop[K, T, O]) collect(kind timerKind) error {
 	at, _ := l.agendas[kind].Next()
 	live := l.refs[:0]
 	l.refs = l.agendas[kind].Take(l.refs[:0])
 	for _, r := range l.refs {
 		if l.holds(kind, at, r) {
-			l.Touch(r).timer(kind, at, false)
 			live = append(live, r)
 		}
 	}
 	if err := l.SortByKey(live); err != nil {
 		return err
 	}
-	for _, r := range live {
+	for _, r := range slices.Compact(live) {
 		key, _ := l.Peek(r)
 		l.due = append(l.due, dueTimer[K]{at, key})
 	}
@@ -90,14 +92,29 @@ func (l *timerLoop[K, T, O]) fire(kind timerKind) error {
 	if len(l.due) == 0 {
 		return nil
 	}
-	l.kind = kind
+	l.kind, l.taken = kind, 0
 	return l.guard.Each(len(l.due), l)
+}
+
+// take takes a timer off its key, unless the handler of one that was due together
+// with it has deleted it. One whose handler is tried again is off already.
+func (l *timerLoop[K, T, O]) take(i int) bool {
+	if i < l.taken {
+		return true
+	}
+	l.taken = i + 1
+	d := &l.due[i]
+	r, ok := l.Find(l.hashOf(d.key), d.key)
+	return ok && l.holds(l.kind, d.at, r) && l.Touch(r).timer(l.kind, d.at, false)
 }
 
 // Run implements dataflow.Loop.
 func (l *timerLoop[K, T, O]) Run(from int) int {
 	for i := from; i < len(l.due); i++ {
 		l.at = i
+		if !l.take(i) {
+			continue
+		}
 		d := &l.due[i]
 		at := d.at
 		if l.kind == inClockTime {
