@@ -31,6 +31,7 @@ type Engine struct {
 
 	mu     sync.Mutex
 	jobs   map[string]*Job
+	past   map[string]telemetry.Snapshot // what jobs that have ended had counted, by name
 	closed bool
 }
 
@@ -43,7 +44,7 @@ func Open(ctx context.Context, opts ...Option) (*Engine, error) {
 	if err := c.apply(opts); err != nil {
 		return nil, err
 	}
-	e := &Engine{config: c, dir: c.engine.dir, log: c.engine.logger, jobs: map[string]*Job{}}
+	e := &Engine{config: c, dir: c.engine.dir, log: c.engine.logger, jobs: map[string]*Job{}, past: map[string]telemetry.Snapshot{}}
 	if e.log == nil {
 		e.log = slog.Default()
 	}
@@ -150,6 +151,7 @@ func (e *Engine) start(j *Job) (*Job, error) {
 	}
 	j.handle = handle
 	e.jobs[j.name] = j
+	delete(e.past, j.name)
 	go j.watch()
 	return j, nil
 }
@@ -158,6 +160,7 @@ func (e *Engine) forget(j *Job) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.jobs, j.name)
+	e.past[j.name] = j.counted()
 }
 
 // Jobs are the jobs that run, in no order.
@@ -202,12 +205,9 @@ func (e *Engine) Close(ctx context.Context) error {
 // killed by then, when its context has ended.
 const releasePatience = 10 * time.Second
 
-// release closes what is open, in the reverse order of opening.
+// release closes what is open. Telemetry goes once there is nothing left to tell.
 func (e *Engine) release(ctx context.Context) error {
 	var errs []error
-	if e.metrics != nil {
-		errs = append(errs, e.metrics.Close())
-	}
 	if e.system != nil {
 		errs = append(errs, e.system.Close(ctx))
 	}
@@ -217,6 +217,9 @@ func (e *Engine) release(ctx context.Context) error {
 			e.log.Warn("the last telemetry was not exported", "error", err)
 		}
 		cancel()
+	}
+	if e.metrics != nil { // the last export has asked it
+		errs = append(errs, e.metrics.Close())
 	}
 	if e.store != nil {
 		errs = append(errs, e.store.Close())

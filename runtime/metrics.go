@@ -13,14 +13,41 @@ import (
 // snapshot is what the engine's metrics are read from.
 func (e *Engine) snapshot() telemetry.Snapshot {
 	s := telemetry.Snapshot{Now: time.Now()}
-	for _, j := range e.Jobs() {
-		j.measure(&s)
-	}
+	e.measureJobs(&s)
 	e.system.Mailboxes(func(id string, m *actor.Mailbox) {
 		job, kind := mailboxLabels(id)
 		s.Mailboxes = append(s.Mailboxes, telemetry.MailboxStats{Job: job, Kind: kind, Depth: int64(m.Depth()), Bytes: m.Bytes()})
 	})
 	e.logs.measure(&s)
+	return s
+}
+
+// measureJobs adds the jobs that run, and the counters of those that have ended:
+// a job that has done its work between two exports must show in the next.
+func (e *Engine) measureJobs(s *telemetry.Snapshot) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, j := range e.jobs {
+		j.measure(s)
+	}
+	for _, past := range e.past {
+		s.Operators = append(s.Operators, past.Operators...)
+		s.Jobs = append(s.Jobs, past.Jobs...)
+	}
+}
+
+// counted is what remains to be said of a job that has ended: what it counted,
+// but no watermark, lag or age that would go on growing.
+func (j *Job) counted() telemetry.Snapshot {
+	var s telemetry.Snapshot
+	j.measure(&s)
+	s.Edges = nil
+	for i := range s.Operators {
+		s.Operators[i].Watermark, s.Operators[i].Lag = dataflow.NoTime, -1
+	}
+	for i := range s.Jobs {
+		s.Jobs[i].CheckpointBytes, s.Jobs[i].Checkpoint = 0, time.Time{}
+	}
 	return s
 }
 

@@ -1,7 +1,9 @@
 package runtime_test
 
 import (
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"go.opentelemetry.io/otel/sdk/metric"
@@ -66,6 +68,81 @@ func TestMetricsOfAJob(t *testing.T) {
 	if err := j.Kill(ctx); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A job that has ended between two exports is in the next one with all that it
+// has counted; a new one of its name counts anew.
+func TestMetricsOfAnEndedJob(t *testing.T) {
+	ctx, reader := within(t), metric.NewManualReader()
+	e := open(t, filepath.Join(t.TempDir(), "data"), runtime.MeterProvider(metric.NewMeterProvider(metric.WithReader(reader))))
+	defer e.Close(ctx)
+	for _, n := range []int64{100, 30} {
+		b := topology.New("measured")
+		numbers := topology.From(b, "numbers", sources.Generator(func(i int64) int64 { return i }, sources.Count(n)))
+		topology.To(numbers, "out", sinks.Discard[int64]())
+		if _, err := e.Run(ctx, b, runtime.FreshState()); err != nil {
+			t.Fatal(err)
+		}
+		var all metricdata.ResourceMetrics
+		if err := reader.Collect(ctx, &all); err != nil {
+			t.Fatal(err)
+		}
+		if got := sumOf(&all, "troupe.operator.records.out", "numbers"); got != n {
+			t.Errorf("%d records are counted, not %d", got, n)
+		}
+		if metricOf(&all, "troupe.checkpoint.age") != nil {
+			t.Error("a job that has ended has no checkpoint that ages")
+		}
+	}
+}
+
+// The export at the end of a program tells of its job.
+func TestMetricsAreExportedAtTheEnd(t *testing.T) {
+	t.Setenv("OTEL_METRICS_EXPORTER", "console")
+	console, err := os.Create(filepath.Join(t.TempDir(), "console"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer console.Close()
+	stdout := os.Stdout
+	os.Stdout = console
+	b := topology.New("measured")
+	topology.To(topology.From(b, "numbers", sources.Slice(1, 2, 3)), "out", sinks.Discard[int]())
+	_, err = runtime.Run(within(t), b)
+	os.Stdout = stdout
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(console.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), `"troupe.operator.records.out"`) {
+		t.Fatalf("the last export says nothing of the job:\n%s", text)
+	}
+}
+
+// sumOf adds the data points of an operator up.
+func sumOf(all *metricdata.ResourceMetrics, name, operator string) (n int64) {
+	sum, _ := metricOf(all, name).(metricdata.Sum[int64])
+	for _, p := range sum.DataPoints {
+		if v, _ := p.Attributes.Value("operator"); v.AsString() == operator {
+			n += p.Value
+		}
+	}
+	return n
+}
+
+// metricOf returns the data of a metric, nil if there is none.
+func metricOf(all *metricdata.ResourceMetrics, name string) metricdata.Aggregation {
+	for _, s := range all.ScopeMetrics {
+		for _, m := range s.Metrics {
+			if m.Name == name {
+				return m.Data
+			}
+		}
+	}
+	return nil
 }
 
 func points(a metricdata.Aggregation) int {
