@@ -85,7 +85,7 @@ type wide struct {
 	At     time.Time
 	Maybe  *string `csv:"maybe"`
 	Hidden int     `csv:"-"`
-	lower  int //lint:ignore U1000 that it is passed over is what is tested
+	lower  int     //lint:ignore U1000 that it is passed over is what is tested
 }
 
 // What is written comes back, through this package as through encoding/csv.
