@@ -42,13 +42,35 @@ func (j *Job) showOn(w io.Writer, done <-chan struct{}) {
 			s := j.Status()
 			now, in := time.Now(), s.recordsIn()
 			// Back to the start of the line, and clear it: the status stays in place.
-			fmt.Fprintf(w, "\r\x1b[K%s", s.line(float64(in-before)/now.Sub(at).Seconds()))
+			fmt.Fprintf(w, "\r\x1b[K%s", cut(s.line(float64(in-before)/now.Sub(at).Seconds()), columns(w)))
 			before, at = in, now
 		case <-done:
 			fmt.Fprint(w, "\r\x1b[K")
 			return
 		}
 	}
+}
+
+// columns is how wide w is; 0 if that is not known.
+func columns(w io.Writer) int {
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
+// cut shortens a line that would wrap: of one that does, only the last part is
+// cleared, and the rest would stay on the screen.
+func cut(line string, columns int) string {
+	if r := []rune(line); columns > 0 && len(r) > columns {
+		return string(r[:columns-1]) + "…"
+	}
+	return line
 }
 
 // recordsIn is how many records sources have read.
@@ -79,12 +101,18 @@ func (s *Status) line(rate float64) string {
 	return strings.Join(parts, " · ")
 }
 
+// lag is how many records wait in front of all sources; -1 if one of them does
+// not know.
 func (s *Status) lag() int64 {
 	sum, known := int64(0), false
 	for _, o := range s.Operators {
-		if o.Lag >= 0 {
-			sum, known = sum+o.Lag, true
+		if o.Kind != "source" {
+			continue
 		}
+		if o.Lag < 0 {
+			return -1
+		}
+		sum, known = sum+o.Lag, true
 	}
 	if !known {
 		return -1
