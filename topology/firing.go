@@ -21,7 +21,7 @@ func (l *recordLoop[K, T, O]) Run(from int) int {
 	for i := from; i < len(in.Values); i++ {
 		l.at = i
 		if mark := in.Mark(i); mark > l.clock.now {
-			if at, ok := l.agendas[inEventTime].Next(); ok && at <= mark {
+			if l.fires(mark) {
 				l.waits = true
 				return i
 			}

@@ -391,6 +391,29 @@ func TestAnOverdueClockTimerCanBeDeleted(t *testing.T) {
 	}
 }
 
+// A timer whose time has passed when it is set waits until event time has moved:
+// the task goes on with other things in between.
+func TestAnEventTimerThatSetsItselfDoesNotHang(t *testing.T) {
+	in, out := topologytest.Input[reading](), topologytest.Collect[string]()
+	fired := 0
+	topo := processing(in, out, func(p *processor) {
+		p.OnRecord(func(r reading) { p.SetEventTimer(p.Time()) })
+		p.OnEventTimer(func(at time.Time) {
+			if fired++; fired > 100 {
+				t.Fatal("the timer fires for ever")
+			}
+			p.SetEventTimer(at)
+			p.Emit(fmt.Sprint(at.UnixMilli()))
+		})
+	})
+	in.Push(reading{"a", 0, 1}, reading{"b", 10, 1}, reading{"b", 20, 1})
+	in.End()
+	topologytest.Run(t, topo)
+	if got := out.Values(); len(got) < 3 || got[0] != "0" || !slices.Contains(got, "10") || !slices.Contains(got, "20") {
+		t.Errorf("%q fired", got)
+	}
+}
+
 // A timer that is set for now waits for the next look at the clock: the task
 // goes on with other things in between.
 func TestAClockTimerThatSetsItselfDoesNotHang(t *testing.T) {

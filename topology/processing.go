@@ -15,9 +15,17 @@ type process[K comparable, T, O any] struct {
 	records recordLoop[K, T, O]
 	timers  timerLoop[K, T, O]
 	agendas [2]dataflow.Agenda // by timerKind
+	passed  []passedTimer      // in event time, to go on the agenda before it next moves
 	lengths []int              // of the outputs, before the call at hand
 	sweep   sweep
 	ticked  int64 // time of the last Tick
+}
+
+// passedTimer was set when its time had come already. It waits: were it to fire at
+// once, a handler that always sets the next would never end.
+type passedTimer struct {
+	at  int64
+	key dataflow.Ref
 }
 
 func newProcess[K comparable, T, O any](env *dataflow.Env, policy dataflow.Policy,
@@ -76,6 +84,10 @@ func (o *process[K, T, O]) advance(to int64) error {
 		return nil
 	}
 	o.ended = o.ended || to == watermark.Max
+	for _, t := range o.passed {
+		o.agendas[inEventTime].Add(t.at, t.key)
+	}
+	o.passed = o.passed[:0]
 	for at, ok := o.agendas[inEventTime].Next(); ok && at <= to; at, ok = o.agendas[inEventTime].Next() {
 		o.clock.advance(at)
 		o.timers.due = o.timers.due[:0]
@@ -149,7 +161,9 @@ func (o *process[K, T, O]) open(write bool) *keyState {
 // keep ends a call that went well.
 func (o *process[K, T, O]) keep() {
 	for _, c := range o.state.timers {
-		if r, _ := o.Find(o.hash, o.key); c.added {
+		if r, _ := o.Find(o.hash, o.key); c.added && c.kind == inEventTime && c.at <= o.clock.now {
+			o.passed = append(o.passed, passedTimer{c.at, r})
+		} else if c.added {
 			o.agendas[c.kind].Add(c.at, r)
 		} else {
 			o.agendas[c.kind].Strike(func(at int64, r dataflow.Ref) bool { return o.holds(c.kind, at, r) })
@@ -175,6 +189,12 @@ func (o *process[K, T, O]) tidy() {
 		o.Delete(o.hash, o.key)
 	}
 	o.state.at = nil
+}
+
+// fires says whether there is a timer to fire when event time moves.
+func (o *process[K, T, O]) fires(to int64) bool {
+	at, ok := o.agendas[inEventTime].Next()
+	return len(o.passed) > 0 || ok && at <= to
 }
 
 // holds says whether a key still has a timer.
