@@ -34,6 +34,7 @@ func smallDisk(t *testing.T) string {
 // TestAFullDiskLosesNothing lets a job run until the disk is full, makes room,
 // and lets it go on.
 func TestAFullDiskLosesNothing(t *testing.T) {
+	t.Parallel()
 	const n, size, ballastBytes = 3000, 4096, 48 << 20
 	disk := smallDisk(t)
 	ballast := filepath.Join(disk, "ballast")

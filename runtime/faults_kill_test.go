@@ -13,8 +13,9 @@ import (
 // TestKillNine kills a job with signal 9, over and over: while it starts, while
 // it writes checkpoints, between a checkpoint and its commit. Nothing may be
 // lost, nothing be there twice, and every window must have its batch answer,
-// whatever the parallelism was when.
+// whatever the parallelism was when. TROUPE_KILLS=500 makes it a long one.
 func TestKillNine(t *testing.T) {
+	t.Parallel()
 	dir := runtimetest.Dir(t)
 	k := runtimetest.Kills{Count: 16, Within: 250 * time.Millisecond, Moments: 60}
 	// So slow that no life but the last comes to the end of the input.

@@ -21,6 +21,7 @@ import (
 // TestSignalStopsInGoodOrder stops a job with SIGTERM, over and over, and
 // resumes it: nothing is lost, and nothing is there twice.
 func TestSignalStopsInGoodOrder(t *testing.T) {
+	t.Parallel()
 	dir := runtimetest.Dir(t)
 	k := runtimetest.Kills{Count: 30, Within: 100 * time.Millisecond, Signal: syscall.SIGTERM}
 	const rate = 4000
@@ -67,6 +68,7 @@ func (w stuckWriter[T]) Write(ctx context.Context, _ *topology.Batch[T]) error {
 }
 
 func TestTheSecondSignalEndsAtOnce(t *testing.T) {
+	t.Parallel()
 	dir := runtimetest.Dir(t)
 	p := runtimetest.Spawn(t, func(ctx context.Context) error {
 		seen := make(chan os.Signal, 1)
@@ -129,6 +131,7 @@ func TestCloseEndsWithItsContext(t *testing.T) {
 
 // TestASecondProcessIsRefused opens a directory that another process works in.
 func TestASecondProcessIsRefused(t *testing.T) {
+	t.Parallel()
 	dir := runtimetest.Dir(t)
 	data := filepath.Join(dir, "data")
 	p := runtimetest.Spawn(t, func(ctx context.Context) error {

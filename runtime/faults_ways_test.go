@@ -31,6 +31,7 @@ func sameValues[T comparable](t testing.TB, w *runtimetest.Way, name string, wan
 }
 
 func TestWordsThreeWays(t *testing.T) {
+	t.Parallel()
 	words := strings.Fields("the quick brown fox jumps over the lazy dog and the cat")
 	line := func(i int64) string {
 		return words[i%int64(len(words))] + " " + words[i*i%int64(len(words))]
@@ -85,6 +86,7 @@ func addUp(_ string, w total, r reading) total {
 // What is late, and how often a window's result is given out, is decided by the
 // order of the records of a split alone: so there is one split here.
 func TestWindowsThreeWays(t *testing.T) {
+	t.Parallel()
 	runtimetest.ThreeWays(t, func(w *runtimetest.Way) *topology.Builder {
 		b := topology.New("windows")
 		all := topology.From(b, "readings", runtimetest.From(w, sources.Generator(readingOf, sources.Count(wayRecords))))
@@ -155,6 +157,7 @@ func windowsOf(size, every, allowed time.Duration) (fired map[span]int, late map
 
 // TestProcessThreeWays keeps state of every kind, and gives it out by event timers.
 func TestProcessThreeWays(t *testing.T) {
+	t.Parallel()
 	type bucket struct {
 		Key        string
 		Start      int64
@@ -209,6 +212,7 @@ func TestProcessThreeWays(t *testing.T) {
 
 // TestDetoursThreeWays goes through a topic, around a diamond, and past failures.
 func TestDetoursThreeWays(t *testing.T) {
+	t.Parallel()
 	type tally struct {
 		Key string
 		N   int64
