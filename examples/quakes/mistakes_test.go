@@ -144,9 +144,16 @@ func TestDefaults(t *testing.T) {
 			t.Errorf("status %d: %s%s", status, &stdout, &stderr)
 		}
 	}
-	// Other flags are another job, and not the continuation of this one.
-	stdout.Reset()
-	if status := run([]string{"-data", data, "-window", "24h"}, &stdout, &stderr); status != 0 || !strings.HasPrefix(stdout.String(), "1707 lines: ") {
-		t.Errorf("status %d: %s%s", status, &stdout, &stderr)
+	// Other flags are another job, and not the continuation of this one; nor is
+	// there anything to continue once they have written over its files.
+	for _, window := range []string{"24h", "6h", "24h"} {
+		stdout.Reset()
+		status := run([]string{"-data", data, "-window", window}, &stdout, &stderr)
+		if status != 0 || !strings.HasPrefix(stdout.String(), "1707 lines: ") {
+			t.Errorf("status %d: %s%s", status, &stdout, &stderr)
+		}
+		if window == "6h" {
+			golden(t, "windows.golden.ndjson", readFile(t, filepath.Join(data, "windows.ndjson")))
+		}
 	}
 }

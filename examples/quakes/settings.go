@@ -40,6 +40,7 @@ type settings struct {
 	data               string // "" for a temporary directory
 	window, bound      time.Duration
 	parallelism        int
+	turn               int // see takeTurn
 }
 
 func parseFlags(args []string, help io.Writer) (*settings, error) {
@@ -91,7 +92,10 @@ func (s *settings) prepare() error {
 	if !input.Mode().IsRegular() {
 		return fmt.Errorf("-in %s is not a file, name one with a JSON object a line", s.in)
 	}
-	return s.checkOutputs(input)
+	if err := s.checkOutputs(input); err != nil {
+		return err
+	}
+	return s.takeTurn()
 }
 
 // checkOutputs sees to it that nothing is written over the input, or over
@@ -149,19 +153,55 @@ func writeWeek(path string) error {
 	if there, err := os.ReadFile(path); err == nil && bytes.Equal(there, week) {
 		return nil
 	}
-	err := os.WriteFile(path+".tmp", week, 0o600)
-	if err == nil {
-		err = os.Rename(path+".tmp", path)
-	}
-	if err != nil {
+	if err := replace(path, week); err != nil {
 		return fmt.Errorf("the built-in data cannot be unpacked, free the place or name a file with -in: %w", err)
 	}
 	return nil
 }
 
-// job names the job after everything that its results depend on: checkpoints
-// are kept by this name, and a run never continues from those of another.
-func (s *settings) job() string {
+// replace gives a file other contents, at once and whole.
+func replace(path string, contents []byte) error {
+	if err := os.WriteFile(path+".tmp", contents, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".tmp", path)
+}
+
+// fingerprint stands for everything that the results depend on.
+func (s *settings) fingerprint() string {
 	all := strings.Join([]string{s.in, s.out, s.late, s.bad, s.window.String(), s.bound.String()}, "\x00")
-	return fmt.Sprintf("quakes-%x", sha256.Sum256([]byte(all)))[:len("quakes-")+12]
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(all)))[:12]
+}
+
+// job names the job: checkpoints are kept by this name, and a run never
+// continues from those of another.
+func (s *settings) job() string { return fmt.Sprintf("quakes-%s-%d", s.fingerprint(), s.turn) }
+
+// takeTurn counts how often the -data directory has gone from one set of
+// settings to another. Runs with other settings write over the same files, and
+// checkpoints from before such a turn know nothing of what the files hold since.
+// A directory that is not there yet, or is none, is left to the job to judge.
+func (s *settings) takeTurn() error {
+	if info, err := os.Stat(s.data); err != nil || !info.IsDir() {
+		return nil
+	}
+	path := filepath.Join(s.data, "turn")
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		text, err = fmt.Appendf(nil, "0 %s\n", s.fingerprint()), nil
+	}
+	var last string
+	if err == nil {
+		_, err = fmt.Sscanf(string(text), "%d %s\n", &s.turn, &last)
+	}
+	if err != nil {
+		return fmt.Errorf("%s does not tell who used the directory last, choose another with -data: %w", path, err)
+	}
+	if last != s.fingerprint() {
+		s.turn++
+	}
+	if err := replace(path, fmt.Appendf(nil, "%d %s\n", s.turn, s.fingerprint())); err != nil {
+		return fmt.Errorf("the -data directory cannot be written, choose another: %w", err)
+	}
+	return nil
 }
