@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime/debug"
@@ -62,6 +63,15 @@ func (a *attempt) guarded(who string, f func(ctx context.Context)) (err error) {
 	}()
 	f(a.ctx)
 	return nil
+}
+
+// closing is what closes a task, which may be the user's code, too: its panic is
+// an error, and the other tasks are closed all the same.
+func (a *attempt) closing(who string, f func() error) func() error {
+	return func() (err error) {
+		panicked := a.guarded("closing "+who, func(context.Context) { err = f() })
+		return cmp.Or(panicked, err)
+	}
 }
 
 // fail ends the attempt. The first failure counts; those that follow from it

@@ -280,6 +280,7 @@ func (b *taskBuilder) buildAll(r *readyTasks, wanted func(*dataflow.Chain) bool)
 			if err != nil {
 				return err
 			}
+			t.close = b.attempt.closing(t.name, t.close)
 			r.tasks = append(r.tasks, t)
 		}
 	}
