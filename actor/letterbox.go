@@ -21,6 +21,7 @@ const (
 	HeaderStack    = "troupe-stack"
 	HeaderAttempts = "troupe-attempts"
 	HeaderOrigin   = "troupe-origin" // where the record came from, if that is known
+	HeaderCut      = "troupe-cut"    // bytes of the value, if the letter has only its beginning
 )
 
 // StackBytes is how much of a stack a dead letter carries: 16 KiB.
@@ -94,7 +95,22 @@ func (l *letterbox) record(d *dataflow.DeadLetter) codec.Record {
 	if d.Trace != nil {
 		r.Headers = telemetry.Inject(r.Headers, d.Trace)
 	}
+	fit(&r)
 	return r
+}
+
+// letterRoom is what is left for a value next to the headers of a letter.
+const letterRoom = 128 << 10
+
+// fit cuts what is too long for a topic: a letter with the beginning of a record
+// is better than a job that fails because nobody takes its poison.
+func fit(r *codec.Record) {
+	limits := codec.DefaultLimits()
+	r.Key = r.Key[:min(len(r.Key), limits.KeyBytes)]
+	if n, most := len(r.Value), limits.RecordBytes-limits.KeyBytes-letterRoom; n > most {
+		r.Value = r.Value[:most]
+		r.Headers = append(r.Headers, codec.Header{Key: HeaderCut, Value: strconv.AppendInt(nil, int64(n), 10)})
+	}
 }
 
 func clipped(s string) []byte { return []byte(s[:min(len(s), StackBytes)]) }
