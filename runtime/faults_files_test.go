@@ -45,8 +45,8 @@ func TestDamagedFiles(t *testing.T) {
 // returns the number of the newest.
 func killedOnDisk(t *testing.T, dir string) (newest uint64) {
 	t.Helper()
-	r := &rig{t: t, dir: dir}
-	e := openFaults(t, dir, runtime.CheckpointEvery(0))
+	r := &rig{t: t, dir: dir, log: newJournal()}
+	e := openFaults(t, dir, runtime.CheckpointEvery(0), runtime.Logger(slog.New(r.log)))
 	j, err := e.Start(within(t), r.topology())
 	if err != nil {
 		t.Fatal(err)

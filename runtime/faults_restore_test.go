@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"log/slog"
 	"path/filepath"
@@ -62,6 +63,18 @@ func (j *journal) count(level slog.Level, part string) (n int) {
 		}
 	}
 	return n
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var b strings.Builder
+	for _, r := range j.lines {
+		fmt.Fprint(&b, r.Level, " ", r.Message)
+		r.Attrs(func(a slog.Attr) bool { fmt.Fprint(&b, " ", a); return true })
+		b.WriteByte('\n')
+	}
+	return b.String()
 }
 
 // await waits until something was logged so often.
@@ -143,11 +156,13 @@ func (r *rig) checkpoint(j *runtime.Job) runtime.Checkpoint {
 func (r *rig) checkpointBehind(j *runtime.Job, before runtime.Checkpoint) runtime.Checkpoint {
 	r.t.Helper()
 	r.tap.Pour(rigPortion)
-	for {
+	for r.log.count(slog.LevelError, "") == 0 {
 		if c := r.checkpoint(j); c.Records > before.Records {
 			return c
 		}
 	}
+	r.t.Fatalf("errors were logged:\n%s", r.log)
+	return before
 }
 
 func (r *rig) topology() *topology.Builder {

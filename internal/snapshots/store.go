@@ -134,6 +134,10 @@ func (s *Store) WriteManifest(ctx context.Context, m *checkpoint.Manifest) (uint
 	return seq, nil
 }
 
+// damagedMax is how many damaged entries List passes over before it gives up:
+// the bounds of a damaged log may be damaged, too, and then there is no end.
+const damagedMax = 1000
+
 // Found is a checkpoint, and where its manifest lies.
 type Found struct {
 	*checkpoint.Manifest
@@ -147,10 +151,11 @@ func (s *Store) List(ctx context.Context) (found []Found, unreadable []error, er
 	if err != nil {
 		return nil, nil, fmt.Errorf("list the checkpoints of job %q: %w", s.job, err)
 	}
-	for from := b.First; from <= b.Last; {
+	for from, damaged := b.First, 0; from <= b.Last; {
 		entries, err := s.manifests.log.Read(ctx, from, ChunkBytes)
-		if errors.Is(err, storage.ErrCorrupt) {
+		if errors.Is(err, storage.ErrCorrupt) && damaged < damagedMax {
 			// It is about the first entry; those behind it may be whole.
+			damaged++
 			unreadable = append(unreadable, fmt.Errorf("manifest %d of job %q: %w", from, s.job, err))
 			from++
 			continue

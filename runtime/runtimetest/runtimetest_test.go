@@ -101,8 +101,22 @@ func TestTap(t *testing.T) {
 	if err := r.Read(ended, &b, 5); !errors.Is(err, context.Canceled) {
 		t.Fatalf("the tap is empty: %v", err)
 	}
+	// What a source has not got remains for others.
+	tap.Pour(3)
+	short, err := runtimetest.Through(&tap, numbers(2)).Open(t.Context(), topology.OpenRequest{Split: "0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer short.Close()
+	if err := short.Read(t.Context(), &b, 5); err != nil || b.Len() != 8 {
+		t.Fatalf("%d records, %v", b.Len(), err)
+	}
+	if err := r.Read(t.Context(), &b, 5); err != nil || b.Len() != 10 {
+		t.Fatalf("%d records, %v", b.Len(), err)
+	}
+	<-tap.Empty()
 	tap.Open()
-	if err := r.Read(t.Context(), &b, 50); err != nil || b.Len() != 50 {
+	if err := r.Read(t.Context(), &b, 50); err != nil || b.Len() != 51 { // the split had 50, and 1 was of the other
 		t.Fatalf("%d records, %v", b.Len(), err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 type Tap struct {
 	mu      sync.Mutex
 	left    int64         // records that may still go through
+	aside   int64         // besides those: records that are going through now
 	open    bool          // any number may
 	changed chan struct{} // closed and replaced when more may
 	empty   chan struct{} // holds one when the portion has been used up
@@ -32,7 +33,7 @@ func (t *Tap) Open() {
 
 // Close lets no more records through.
 func (t *Tap) Close() {
-	t.change(func() { t.left, t.open = 0, false })
+	t.change(func() { t.left, t.aside, t.open = 0, 0, false })
 }
 
 // Empty returns a channel that yields when a portion has been used up.
@@ -58,11 +59,11 @@ func (t *Tap) change(f func()) {
 	case <-t.empty:
 	default:
 	}
-	close(t.changed)
-	t.changed = make(chan struct{})
+	t.wake()
 }
 
-// take says how many of n records may go through now; if none, what to wait for.
+// take sets aside as many of n records as may go through now; if none may, it
+// returns what to wait for.
 func (t *Tap) take(n int) (int, <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -71,13 +72,34 @@ func (t *Tap) take(n int) (int, <-chan struct{}) {
 		return n, nil
 	}
 	n = int(min(int64(n), t.left))
-	if t.left -= int64(n); n > 0 && t.left == 0 {
+	t.left -= int64(n)
+	t.aside += int64(n)
+	return n, t.changed
+}
+
+// gave says how many of the n records that were set aside have gone through:
+// the source may have had no more.
+func (t *Tap) gave(n, through int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.open || t.aside == 0 {
+		return // it was opened or closed meanwhile
+	}
+	t.aside -= int64(n)
+	if t.left += int64(n - through); through < n {
+		t.wake()
+	}
+	if t.left == 0 && t.aside == 0 {
 		select {
 		case t.empty <- struct{}{}:
 		default:
 		}
 	}
-	return n, t.changed
+}
+
+func (t *Tap) wake() {
+	close(t.changed)
+	t.changed = make(chan struct{})
 }
 
 // wait waits until at least one record of n may go through.
@@ -118,5 +140,8 @@ func (r tappedReader[T]) Read(ctx context.Context, b *topology.Batch[T], max int
 	if err != nil {
 		return err
 	}
-	return r.SourceReader.Read(ctx, b, n)
+	before := b.Len()
+	err = r.SourceReader.Read(ctx, b, n)
+	r.tap.gave(n, b.Len()-before)
+	return err
 }
