@@ -40,7 +40,6 @@ type attempt struct {
 	cancel context.CancelFunc
 	group  sync.WaitGroup
 	failed atomic.Bool
-	run    atomic.Int64 // when processing began, Unix nanoseconds
 }
 
 // background runs the I/O of one of the attempt's actors. Sources, sinks and

@@ -190,7 +190,6 @@ func (j *job) run(ctx pactor.Context, r *readyTasks) {
 	}
 	a.tasks = tasks // before the first message to any of them
 	j.running = true
-	a.run.Store(a.now().UnixNano())
 	j.spec.Observer.Began(a.number, a.plan, a.manifest)
 	j.sys.Send(a.coord, beginCoordination{sources: sources, tasks: all, throughs: r.throughPIDs(tasks)})
 	for _, pid := range all {
