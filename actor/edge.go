@@ -9,10 +9,12 @@ import (
 
 // outEdge is a wire's end at the sending task: for every task of the next
 // chain a channel with its credit, and what waits for it. A task that has
-// anything waiting takes no more input, so what waits is what one input batch
-// gave rise to.
+// anything waiting takes no more input, and work that fills a channel with
+// parcelsAhead stops half-way. What waits besides are the last parcels of each
+// target, the watermark, and the barrier.
 type outEdge struct {
 	attempt  *attempt
+	worker   *worker
 	channels []outChannel
 	waiting  int // channels with a queue
 }
@@ -41,6 +43,9 @@ func (e *outEdge) Send(target int, p dataflow.Parcel) {
 	}
 	c.queue = append(c.queue, m)
 	c.stats.waiting.Store(int64(len(c.queue)))
+	if e.worker.inside && len(c.queue) >= parcelsAhead {
+		e.worker.pause()
+	}
 }
 
 func (e *outEdge) post(c *outChannel, m *parcel) {

@@ -45,6 +45,15 @@ type PanicError struct {
 
 func (e *PanicError) Error() string { return fmt.Sprintf("the actor panicked: %v", e.Reason) }
 
+// panicError wraps what was recovered, unless it has been wrapped where it
+// happened.
+func panicError(reason any) *PanicError {
+	if p, ok := reason.(*PanicError); ok {
+		return p
+	}
+	return &PanicError{Reason: reason, Stack: debug.Stack()}
+}
+
 // Unwrap returns the reason if it is an error.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Reason.(error)
@@ -293,7 +302,7 @@ func (m *Mailbox) run() {
 func (m *Mailbox) deliver() (idle bool) {
 	defer func() {
 		if reason := recover(); reason != nil {
-			m.failed(&PanicError{Reason: reason, Stack: debug.Stack()})
+			m.failed(panicError(reason))
 		}
 	}()
 	turn := m.dispatcher.Throughput()

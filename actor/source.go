@@ -36,7 +36,10 @@ type source struct {
 	absent  map[string][]byte // positions of splits that are gone
 	queue   []*filled         // read, not yet processed
 	live    int
-	stopped bool // behind the barrier of a last checkpoint
+	stopped bool    // behind the barrier of a last checkpoint
+	orders  []any   // checkpoints and ends to be taken between two batches
+	at      *filled // being delivered
+	ending  int     // split that is
 	unsent  int
 	records int64 // processed since the last complete checkpoint
 	taken   []recordsTaken
@@ -77,6 +80,9 @@ func (s *source) Receive(ctx pactor.Context) {
 	case *pactor.Started:
 		s.start(ctx)
 		return
+	case *pactor.Stopped:
+		s.worker.halt()
+		return
 	case begin:
 		s.connect()
 		s.startReading()
@@ -84,9 +90,9 @@ func (s *source) Receive(ctx pactor.Context) {
 		s.queue = append(s.queue, m)
 	case takeCheckpoint:
 		s.connect()
-		s.takeCheckpoint(m)
+		s.orders = append(s.orders, m)
 	case readToEnd:
-		s.readToEnd()
+		s.orders = append(s.orders, m)
 	case reopened:
 		s.reopened(m)
 	case checkpointCompleted:
@@ -103,7 +109,7 @@ func (s *source) Receive(ctx pactor.Context) {
 func (s *source) startReading() {
 	s.live = len(s.splits)
 	if s.live == 0 {
-		s.endAll()
+		s.do((*splitEnd)(s))
 		return
 	}
 	for i := range s.splits {
@@ -211,17 +217,16 @@ func (s *source) work() {
 		if s.attempt.failed.Load() {
 			return
 		}
-		if len(s.queue) == 0 || s.stopped || s.stalled() {
+		ready := s.ready()
+		s.obey()
+		if !ready || len(s.queue) == 0 || s.stopped {
 			s.idle()
 			return
 		}
 		f := s.queue[0]
 		s.queue[0] = nil
 		s.queue = s.queue[1:]
-		if err := s.process(f); err != nil {
-			s.fail(err)
-			return
-		}
+		s.process(f)
 		s.encodeSome(false)
 	}
 	s.later()
@@ -235,16 +240,48 @@ func (s *source) idle() {
 	s.encodeSome(true)
 }
 
-func (s *source) process(f *filled) error {
-	sp := s.splits[f.split]
-	if f.session != sp.session || (sp.closing && sp.session == 1) {
-		return nil
-	}
-	if f.batch != nil {
-		if err := s.deliver(f); err != nil {
-			return err
+// obey does what waited for the end of a batch that was under way.
+func (s *source) obey() {
+	for len(s.orders) > 0 && !s.worker.under {
+		order := s.orders[0]
+		s.orders = s.orders[1:]
+		switch m := order.(type) {
+		case takeCheckpoint:
+			s.takeCheckpoint(m)
+		case readToEnd:
+			s.readToEnd()
 		}
 	}
+}
+
+func (s *source) process(f *filled) {
+	sp := s.splits[f.split]
+	if f.session == sp.session && !(sp.closing && sp.session == 1) {
+		s.at = f
+		s.do((*reading)(s))
+	}
+}
+
+// reading is the work of running what was read through the operators.
+type reading source
+
+func (r *reading) run() error {
+	if r.at.batch == nil {
+		return nil
+	}
+	return (*source)(r).deliver(r.at)
+}
+
+func (r *reading) done() {
+	s := (*source)(r)
+	if err := s.processed(s.at); err != nil {
+		s.fail(err)
+	}
+}
+
+// processed notes how far the split has come, and lets its reader go on.
+func (s *source) processed(f *filled) error {
+	sp := s.splits[f.split]
 	sp.position = f.position
 	sp.lag.Store(f.lag)
 	if s.unsent++; s.unsent >= parcelsPerFlush {
@@ -262,7 +299,8 @@ func (s *source) process(f *filled) error {
 func (s *source) stumbled(f *filled) error {
 	sp := s.splits[f.split]
 	if errors.Is(f.err, io.EOF) {
-		return s.endSplit(f.split)
+		s.endSplit(f.split)
+		return nil
 	}
 	var bad *dataflow.RecordError
 	if !errors.As(f.err, &bad) {
@@ -334,28 +372,29 @@ func (e *Unreadable) Error() string {
 // Unwrap returns the record's error.
 func (e *Unreadable) Unwrap() error { return e.Err }
 
-func (s *source) endSplit(i int) error {
+func (s *source) endSplit(i int) {
 	s.splits[i].ended = true
 	s.live--
-	if err := s.task.EndOrigin(i); err != nil {
-		return err
-	}
-	if err := s.task.Deliver(0, i, &dataflow.Parcel{Watermark: watermark.Max}); err != nil {
-		return err
-	}
-	if s.live == 0 {
-		s.end()
-	}
-	return nil
+	s.ending = i
+	s.do((*splitEnd)(s))
 }
 
-// endAll ends a task that has no split to read.
-func (s *source) endAll() {
-	if err := s.task.Deliver(0, 0, &dataflow.Parcel{Watermark: watermark.Max}); err != nil {
-		s.fail(err)
-		return
+// splitEnd is the work of ending a split; a task without any has one to end, too.
+type splitEnd source
+
+func (e *splitEnd) run() error {
+	if len(e.splits) > 0 {
+		if err := e.task.EndOrigin(e.ending); err != nil {
+			return err
+		}
 	}
-	s.end()
+	return e.task.Deliver(0, e.ending, &dataflow.Parcel{Watermark: watermark.Max})
+}
+
+func (e *splitEnd) done() {
+	if e.live == 0 {
+		(*source)(e).end()
+	}
 }
 
 func (s *source) takeCheckpoint(m takeCheckpoint) {

@@ -29,7 +29,9 @@ type stage struct {
 	taskCore
 	in      inputs
 	aligner alignment
-	unsent  int // parcels processed since the last flush
+	unsent  int     // parcels processed since the last flush
+	at      int     // input of the parcel that is delivered
+	parcel  *parcel // which is this one
 }
 
 // taskCore is what stages and sources share.
@@ -39,6 +41,7 @@ type taskCore struct {
 	self    *pactor.PID
 	task    *dataflow.Task
 	out     []*outEdge
+	worker  worker
 	snap    snapshotting
 	site    *telemetry.Site // of its spans; nil: none
 	again   bool            // a resume is under way to this actor
@@ -51,6 +54,9 @@ type taskCore struct {
 func (c *taskCore) start(ctx pactor.Context) {
 	c.self = ctx.Self()
 	c.snap = snapshotting{attempt: c.attempt, self: c.self, name: c.name, task: c.task}
+	for _, e := range c.out {
+		e.worker = &c.worker
+	}
 }
 
 // connect connects the task to its neighbours.
@@ -165,6 +171,9 @@ func (s *stage) Receive(ctx pactor.Context) {
 	case *pactor.Started:
 		s.start(ctx)
 		return
+	case *pactor.Stopped:
+		s.worker.halt()
+		return
 	case begin:
 		s.connect()
 		return
@@ -189,7 +198,7 @@ func (s *stage) work() {
 			return
 		}
 		i := -1
-		if !s.stalled() {
+		if s.ready() {
 			i = s.in.next(s.aligner.Blocked)
 		}
 		if i < 0 {
@@ -215,43 +224,51 @@ func (s *stage) flush() {
 }
 
 func (s *stage) process(i int) {
-	c := &s.in.channels[i]
-	p := c.queue.pop()
-	if err := s.deliver(c, p); err != nil {
-		s.fail(err)
-		return
-	}
-	s.in.consumed(i, p.MailboxBytes())
-	if s.unsent++; s.unsent >= parcelsPerFlush {
-		s.flush()
-	}
-	if p.Barrier != 0 && s.aligner.barrier(i, p.Barrier) {
-		s.snapshot(p.Barrier, s.snap.newPart())
-	}
-	if p.End {
-		s.endChannel(i)
-	}
+	s.at, s.parcel = i, s.in.channels[i].queue.pop()
+	s.do((*delivery)(s))
 }
 
-func (s *stage) endChannel(i int) {
-	c := &s.in.channels[i]
-	last := s.in.end(i)
-	if err := s.task.EndOrigin(s.task.Origin(c.head, c.channel)); err != nil {
-		s.fail(err)
-		return
-	}
-	if last {
-		s.end()
-	}
-}
+// delivery is the work of running a parcel through the operators.
+type delivery stage
 
-func (s *stage) deliver(c *inChannel, p *parcel) error {
+func (d *delivery) run() error {
+	c, p := &d.in.channels[d.at], d.parcel
 	if p.Batch == nil {
-		return s.task.Deliver(c.head, c.channel, &p.Parcel)
+		return d.task.Deliver(c.head, c.channel, &p.Parcel)
 	}
-	span := s.site.Start(p.Records, c.link.Columns(p.Batch).Traces)
-	err := s.task.Deliver(c.head, c.channel, &p.Parcel)
+	span := d.site.Start(p.Records, c.link.Columns(p.Batch).Traces)
+	err := d.task.Deliver(c.head, c.channel, &p.Parcel)
 	span.End(err)
 	c.link.Release(p.Batch)
 	return err
+}
+
+func (d *delivery) done() { (*stage)(d).heed(d.parcel) }
+
+// heed acts on what follows a parcel's records and watermark.
+func (s *stage) heed(p *parcel) {
+	s.in.consumed(s.at, p.MailboxBytes())
+	if s.unsent++; s.unsent >= parcelsPerFlush {
+		s.flush()
+	}
+	if p.Barrier != 0 && s.aligner.barrier(s.at, p.Barrier) {
+		s.snapshot(p.Barrier, s.snap.newPart())
+	}
+	if p.End {
+		s.do((*channelEnd)(s))
+	}
+}
+
+// channelEnd is the work of ending the input that the parcel came by.
+type channelEnd stage
+
+func (e *channelEnd) run() error {
+	c := &e.in.channels[e.at]
+	return e.task.EndOrigin(e.task.Origin(c.head, c.channel))
+}
+
+func (e *channelEnd) done() {
+	if e.in.end(e.at) {
+		(*stage)(e).end()
+	}
 }

@@ -20,12 +20,18 @@ func (c *taskCore) scheduleTick() {
 // says nothing about whether its sources are idle.
 func (c *taskCore) tick() {
 	defer c.scheduleTick()
-	if c.stalled() || c.ended || c.attempt.failed.Load() {
+	if !c.ready() || c.ended || c.attempt.failed.Load() {
 		return
 	}
-	if _, _, err := c.task.Tick(c.attempt.now().UnixMilli()); err != nil {
-		c.fail(err)
-		return
-	}
-	c.task.Flush()
+	c.do((*ticking)(c))
 }
+
+// ticking is the work of acting on processing time.
+type ticking taskCore
+
+func (t *ticking) run() error {
+	_, _, err := t.task.Tick(t.attempt.now().UnixMilli())
+	return err
+}
+
+func (t *ticking) done() { t.task.Flush() }

@@ -117,6 +117,72 @@ func TestASlowSinkSlowsItsSource(t *testing.T) {
 	}
 }
 
+// TestABurstWaitsForItsSink: one batch gives rise to far more than there is
+// room for, and is not finished before the sink has taken most of it.
+func TestABurstWaitsForItsSink(t *testing.T) {
+	const batch, parcels, fan = 16, 2, 1000
+	// A window's parcels at both ends, what waits in front of it, the batch that
+	// is gathered and the one being written, and what one record gave rise to.
+	const bound = batch*(2*parcels+8+4) + fan
+	numbers := func(n int64) topology.Source[int64] {
+		return sources.Generator(func(i int64) int64 { return i }, sources.Count(n))
+	}
+	bursts := map[string]func(b *topology.Builder, made *atomic.Int64) topology.Stream[string]{
+		"of one record": func(b *topology.Builder, made *atomic.Int64) topology.Stream[string] {
+			return topology.FlatMap(topology.From(b, "in", numbers(200)), "burst", func(int64) []string {
+				made.Add(fan)
+				return make([]string, fan)
+			})
+		},
+		"of windows": func(b *topology.Builder, made *atomic.Int64) topology.Stream[string] {
+			in := topology.EventTime(topology.From(b, "in", numbers(10_000)), "time", 0, func(int64) time.Time { return time.Unix(1, 0) })
+			keyed := topology.KeyBy(in, "by-number", func(i int64) int64 { return i })
+			ended, _ := topology.WindowFold(keyed, "window", topology.Tumbling(time.Minute), func(_ int64, n int, _ int64) int { return n + 1 })
+			return topology.Map(ended, "text", func(topology.Window[int64, int]) string {
+				made.Add(1)
+				return ""
+			})
+		},
+		"of timers": func(b *topology.Builder, made *atomic.Int64) topology.Stream[string] {
+			in := topology.EventTime(topology.From(b, "in", numbers(10_000)), "time", 0, func(int64) time.Time { return time.Unix(1, 0) })
+			keyed := topology.KeyBy(in, "by-number", func(i int64) int64 { return i })
+			return topology.Process(keyed, "timers", func(p *topology.Processor[int64, int64, string]) {
+				p.OnRecord(func(int64) { p.SetEventTimer(time.Unix(60, 0)) })
+				p.OnEventTimer(func(time.Time) {
+					made.Add(1)
+					p.Emit("")
+				})
+			})
+		},
+	}
+	for name, burst := range bursts {
+		t.Run(name, func(t *testing.T) {
+			var made atomic.Int64
+			end := make(chan struct{})
+			out := &slowSink{Sink: sinks.Discard[string](), read: &made, watch: func(n int) {
+				if n == 200 {
+					close(end)
+				}
+			}}
+			b := topology.New("burst")
+			topology.To(burst(b, &made), "out", topology.Sink[string](out))
+			e := openFaults(t, t.TempDir(), runtime.BatchSize(batch), runtime.Parallelism(1), runtime.InFlight(parcels, 1<<20), runtime.CheckpointEvery(0))
+			j, err := e.Start(within(t), b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			<-end
+			if err := j.Kill(within(t)); err != nil {
+				t.Fatal(err)
+			}
+			closeEngine(t, e)
+			if ahead := out.ahead.Load(); ahead > bound {
+				t.Errorf("%d records were ahead of the sink, more than %d", ahead, bound)
+			}
+		})
+	}
+}
+
 // TestNothingIsLeftBehind starts and ends engines and jobs in every way.
 func TestNothingIsLeftBehind(t *testing.T) {
 	before := openFiles(t)

@@ -30,8 +30,8 @@ type Link interface {
 }
 
 // Edge carries parcels from one task to the tasks of the next chain. Send never
-// waits and never drops: whoever feeds the task stops doing so while credit is
-// missing, so what piles up is bounded by what one batch can give rise to.
+// drops. It may stop the task for as long as credit is missing, so it is called
+// with no user code on the stack, and with state as it is between two records.
 type Edge interface {
 	Targets() int
 	Send(target int, p Parcel)
