@@ -17,7 +17,7 @@ func KeyBy[K comparable, T any](s Stream[T], name string, key func(T) K, opts ..
 	hash, _ := codec.Hasher[K]() // KeyCodec refuses what Hasher refuses
 	encode := encoder[T]()
 	link := dataflow.NewKeyedLink(key, hash, o.node.Policy, func(b *Batch[T], i int) dataflow.DeadLetter {
-		return letter(&b.Columns, i, encode(b.Values[i]))
+		return b.Columns.Letter(i, encode(b.Values[i]))
 	})
 	o.node.Outputs = []dataflow.Output{{Type: typeName[K]() + " → " + typeName[T](), Link: link}}
 	return Keyed[K, T]{ref{o.b, o.node.ID, 0}}

@@ -115,7 +115,7 @@ func (l *keyedLooper[K, T]) At() int { return l.at }
 
 // Encode implements dataflow.Loop.
 func (l *keyedLooper[K, T]) Encode(i int) dataflow.DeadLetter {
-	d := letter(&l.in.Columns, i, l.encode(l.in.Values[i]))
+	d := l.in.Columns.Letter(i, l.encode(l.in.Values[i]))
 	d.Key, _ = l.key(nil, l.in.Keys[i])
 	d.Origin = l.env.OriginOf(&l.in.Columns)
 	return d

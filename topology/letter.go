@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/troupestream/troupe/internal/codec"
-	"github.com/troupestream/troupe/internal/dataflow"
 )
 
 // encoder returns how records of a type are rendered for dead letters: strings
@@ -27,19 +26,4 @@ func encoder[T any]() func(T) []byte {
 		}
 		return b
 	}
-}
-
-// letter describes record i of a batch for a dead letter. Where it came from
-// and who failed on it is added by those who know.
-func letter(c *dataflow.Columns, i int, value []byte) dataflow.DeadLetter {
-	d := dataflow.DeadLetter{Value: value, Time: NoTime}
-	if len(c.Times) > 0 {
-		d.Time = c.Times[i]
-	}
-	for _, t := range c.Traces {
-		if t.Index == i {
-			d.Trace = &t.Context
-		}
-	}
-	return d
 }

@@ -30,7 +30,7 @@ func (l *looper[T]) At() int { return l.at }
 
 // Encode implements dataflow.Loop.
 func (l *looper[T]) Encode(i int) dataflow.DeadLetter {
-	d := letter(&l.in.Columns, i, l.encode(l.in.Values[i]))
+	d := l.in.Columns.Letter(i, l.encode(l.in.Values[i]))
 	d.Origin = l.env.OriginOf(&l.in.Columns)
 	return d
 }

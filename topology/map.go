@@ -68,7 +68,7 @@ func (m *mapper[A, B]) At() int { return m.first + m.done }
 func (m *mapper[A, B]) Undo()   {} // a value that is not complete is not counted in done
 
 func (m *mapper[A, B]) Encode(i int) dataflow.DeadLetter {
-	d := letter(&m.in.Columns, i, m.encode(m.in.Values[i]))
+	d := m.in.Columns.Letter(i, m.encode(m.in.Values[i]))
 	d.Origin = m.env.OriginOf(&m.in.Columns)
 	return d
 }

@@ -96,6 +96,21 @@ func (b *Batch[T]) AppendFrom(c *Columns, i int, v T) {
 	}
 }
 
+// Letter describes record i for a dead letter. Where it came from and who failed
+// on it is added by those who know.
+func (c *Columns) Letter(i int, value []byte) DeadLetter {
+	d := DeadLetter{Value: value, Time: NoTime}
+	if i < len(c.Times) {
+		d.Time = c.Times[i]
+	}
+	for _, t := range c.Traces {
+		if t.Index == i {
+			d.Trace = &t.Context
+		}
+	}
+	return d
+}
+
 // Slice returns the columns of records first to end-1. It shares memory with
 // c, and is to be read only.
 func (c *Columns) Slice(first, end int) Columns {

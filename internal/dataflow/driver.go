@@ -65,6 +65,7 @@ type RecordError struct {
 	Raw   []byte // the bytes as they came, as far as there are any
 	Where string // "quakes.ndjson:17"
 	Err   error
+	Stack string // where user code panicked on the record; "" if it did not
 }
 
 func (e *RecordError) Error() string {
@@ -133,7 +134,8 @@ type SinkDriver interface {
 type SinkWriter interface {
 	// Write takes a batch of the link's type and keeps nothing of it. A
 	// *RecordError names the record that could not be written: those in front
-	// of it were, those behind it were not.
+	// of it were, those behind it were not. One with a Stack may be written to
+	// again from that record on.
 	Write(ctx context.Context, batch any) error
 	// Prepare makes everything written so far durable, or ready for Commit, and
 	// returns what a later Open needs to continue from here.

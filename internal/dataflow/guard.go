@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"time"
 )
 
 // Loop is one operator's work on one batch, with user code in it.
@@ -105,7 +106,7 @@ func (g *Guard) handle(l Loop, f *Failure) (next int, err error) {
 func (g *Guard) decide(l Loop, f *Failure) (skip bool, err error) {
 	g.env.Metrics.Failures.Add(1)
 	if g.tried < g.policy.Attempts {
-		return false, g.wait()
+		return false, g.env.wait(g.policy, g.tried)
 	}
 	switch g.policy.Then {
 	case ToTopic:
@@ -127,17 +128,29 @@ func (g *Guard) decide(l Loop, f *Failure) (skip bool, err error) {
 func encode(l Loop) (d DeadLetter) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			d = DeadLetter{Time: NoTime, Error: fmt.Sprintf(" (and its encoding panicked: %v)", cause)}
+			d = DeadLetter{Time: NoTime, Error: encodingPanicked(cause)}
 		}
 	}()
 	return l.Encode(l.At())
 }
 
-// wait is exponential backoff with full jitter over its upper half.
-func (g *Guard) wait() error {
-	d := min(g.policy.Backoff<<min(g.tried-1, 20), g.policy.BackoffMax)
-	if d <= 0 {
-		return nil
+func encodingPanicked(cause any) string {
+	return fmt.Sprintf(" (and its encoding panicked: %v)", cause)
+}
+
+// wait lets time pass behind the call that was so many tries into a record.
+func (e *Env) wait(p Policy, tried int) error {
+	if d := p.backoff(tried); d > 0 {
+		return e.sleep(d)
 	}
-	return g.env.sleep(d/2 + rand.N(d/2+1))
+	return nil
+}
+
+// backoff is exponential, with full jitter over its upper half.
+func (p Policy) backoff(tried int) time.Duration {
+	d := min(p.Backoff<<min(tried-1, 20), p.BackoffMax)
+	if d <= 0 {
+		return 0
+	}
+	return d/2 + rand.N(d/2+1)
 }

@@ -1,0 +1,47 @@
+package dataflow
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+)
+
+// Panic is a panic of code that is not the engine's, as an error.
+type Panic struct {
+	Cause any
+	Stack string
+}
+
+func (p *Panic) Error() string { return fmt.Sprintf("user code panicked: %v", p.Cause) }
+
+// Unwrap returns the cause when the panic's value was an error.
+func (p *Panic) Unwrap() error {
+	err, _ := p.Cause.(error)
+	return err
+}
+
+// Recovered, deferred by a function that calls user code, turns its panic into
+// a *Panic.
+func Recovered(err *error) {
+	if cause := recover(); cause != nil {
+		*err = &Panic{Cause: cause, Stack: string(debug.Stack())}
+	}
+}
+
+// Protect calls f and returns its error, or its panic as one.
+func Protect(f func() error) (err error) {
+	defer Recovered(&err)
+	return f()
+}
+
+// StackOf is the stack of the panic that an error stands for; "" if there was none.
+func StackOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	var p *Panic // behind the return: it is allocated
+	if errors.As(err, &p) {
+		return p.Stack
+	}
+	return ""
+}
