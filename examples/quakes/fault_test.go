@@ -195,12 +195,17 @@ func TestProgram(t *testing.T) {
 // turn, and started again at any parallelism, the program ends with the files of
 // an unbroken run.
 func killRandomly(t *testing.T, in string, want files) {
-	const kills = 12
+	kills := 12
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	killed, resumed := 0, 0
-	for killed < kills {
+	// A kill can come between the bytes of a checkpoint and the checkpoint itself,
+	// on a slow machine every time: then two more are needed.
+	for killed < kills || resumed == 0 {
+		if killed >= kills {
+			kills += 2
+		}
 		dir := t.TempDir()
 		for finished := false; !finished; {
 			p := startProgram(t, flags(dir, in, "-parallelism", strconv.Itoa(1+random.IntN(4)))...)
@@ -219,9 +224,6 @@ func killRandomly(t *testing.T, in string, want files) {
 			}
 		}
 		same(t, fmt.Sprint("after ", killed, " kills"), outputs(t, dir), want)
-	}
-	if resumed == 0 {
-		t.Error("no run was resumed from a checkpoint")
 	}
 }
 
