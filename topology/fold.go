@@ -29,7 +29,7 @@ func Fold[K comparable, T, A any](s Keyed[K, T], name string, f func(key K, acc 
 		}
 		values := codec.For[A]()
 		form.AppendValue = func(dst []byte, v *A) ([]byte, error) { return values.Append(dst, *v) }
-		form.DecodeValue = func(b []byte, v *A) (err error) { *v, err = values.Decode(b); return err }
+		form.DecodeValue = codec.DecoderInto(values)
 		table := dataflow.NewTable(env.KeyGroups, env.Groups, form)
 		return &folder[K, T, A]{table, foldLoop[K, T, A]{
 			keyedLooper: newKeyedLooper[K, T](env, policy, form.AppendKey), table: table, f: f}}, nil

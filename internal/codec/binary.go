@@ -99,18 +99,31 @@ func (b *box[T]) appendTo(dst []byte) ([]byte, error) {
 }
 
 func (c *binaryForm[T]) Decode(data []byte) (v T, err error) {
+	b := c.boxes.Get().(*box[T])
+	defer c.release(b)
+	if err := c.decode(data, b.unmarshal); err != nil {
+		return v, err
+	}
+	return b.v, nil
+}
+
+func (c *binaryForm[T]) decodeInto(data []byte, v *T) error {
+	*v = *new(T)
+	return c.decode(data, any(v).(encoding.BinaryUnmarshaler))
+}
+
+// decode has a zero value decode itself.
+func (c *binaryForm[T]) decode(data []byte, v encoding.BinaryUnmarshaler) error {
 	if len(data) == 1 && data[0] == mpNil {
-		return v, nil
+		return nil
 	}
 	r := reader{b: data}
 	bytes := r.bytes()
 	if r.bad || r.left() != 0 {
-		return v, corrupt(fmt.Sprintf("the %T", v), r.pos, "it is no bin of msgpack")
+		return corrupt(fmt.Sprintf("the %T", *new(T)), r.pos, "it is no bin of msgpack")
 	}
-	b := c.boxes.Get().(*box[T])
-	defer c.release(b)
-	if err := b.unmarshal.UnmarshalBinary(bytes); err != nil {
-		return v, fmt.Errorf("decode %T: the bytes are %w: %w", v, ErrCorrupt, err)
+	if err := v.UnmarshalBinary(bytes); err != nil {
+		return fmt.Errorf("decode %T: the bytes are %w: %w", *new(T), ErrCorrupt, err)
 	}
-	return b.v, nil
+	return nil
 }

@@ -68,6 +68,10 @@ func agrees[T any](t *testing.T, v T, of func(T) []byte) {
 		if err != nil || !bytes.Equal(of(back), of(v)) {
 			t.Fatalf("%T came back as %d bytes by %T: %v", v, len(of(back)), c, err)
 		}
+		into := v // what was there does not show through
+		if err := DecoderInto(c)(a[len(prefix):], &into); err != nil || !bytes.Equal(of(into), of(v)) {
+			t.Fatalf("%T was decoded as %d bytes by %T: %v", v, len(of(into)), c, err)
+		}
 	}
 }
 
@@ -83,9 +87,16 @@ func TestBinaryFormFails(t *testing.T) {
 		if _, err := For[appended]().Decode(b); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: %v", name, err)
 		}
+		if err := DecoderInto(For[appended]())(b, new(appended)); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s, in place: %v", name, err)
+		}
 	}
 	if v, err := For[appended]().Decode([]byte{mpNil}); err != nil || v.b != nil {
 		t.Errorf("nil: %v, %v", v, err)
+	}
+	v := appended{marshaled{[]byte("there before")}}
+	if err := DecoderInto(For[appended]())([]byte{mpNil}, &v); err != nil || v.b != nil {
+		t.Errorf("nil in place of another: %v, %v", v, err)
 	}
 }
 

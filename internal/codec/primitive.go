@@ -10,11 +10,13 @@ import (
 )
 
 // castCodec is the codec of T by means of two functions of U. T and U have the
-// same representation: T is U, or a type that was declared as U.
+// same representation: T is U, or a type that was declared as U. A reader goes
+// through get by value: behind a function that is not known its address would
+// have to be allocated.
 type castCodec[T, U any] struct {
 	name string
 	put  func([]byte, U) []byte
-	get  func(*reader) U
+	get  func(reader) (U, reader)
 }
 
 func (c castCodec[T, U]) Append(dst []byte, v T) ([]byte, error) {
@@ -22,8 +24,7 @@ func (c castCodec[T, U]) Append(dst []byte, v T) ([]byte, error) {
 }
 
 func (c castCodec[T, U]) Decode(b []byte) (v T, err error) {
-	r := reader{b: b}
-	u := c.get(&r)
+	u, r := c.get(reader{b: b})
 	if r.bad || r.left() != 0 {
 		return v, corrupt(fmt.Sprintf("the %T", v), r.pos, "it is no %s of msgpack", c.name)
 	}
@@ -36,20 +37,20 @@ func (c castCodec[T, U]) Name() string { return "msgpack" }
 func primitive[T any](t reflect.Type) Codec[T] {
 	switch t.Kind() {
 	case reflect.Bool:
-		return castCodec[T, bool]{"bool", appendBool, (*reader).bool}
+		return castCodec[T, bool]{"bool", appendBool, func(r reader) (bool, reader) { v := r.bool(); return v, r }}
 	case reflect.String:
-		return castCodec[T, string]{"string", appendStr, func(r *reader) string { return string(r.str()) }}
+		return castCodec[T, string]{"string", appendStr, func(r reader) (string, reader) { v := string(r.str()); return v, r }}
 	case reflect.Float32:
-		return castCodec[T, float32]{"float32", appendFloat32, (*reader).float32}
+		return castCodec[T, float32]{"float32", appendFloat32, func(r reader) (float32, reader) { v := r.float32(); return v, r }}
 	case reflect.Float64:
-		return castCodec[T, float64]{"float64", appendFloat64, (*reader).float64}
+		return castCodec[T, float64]{"float64", appendFloat64, func(r reader) (float64, reader) { v := r.float64(); return v, r }}
 	case reflect.Slice:
 		if t.Elem() == reflect.TypeFor[byte]() {
-			return castCodec[T, []byte]{"bytes", appendBin, (*reader).ownBytes}
+			return castCodec[T, []byte]{"bytes", appendBin, func(r reader) ([]byte, reader) { v := r.ownBytes(); return v, r }}
 		}
 	case reflect.Struct:
 		if t == reflect.TypeFor[time.Time]() {
-			return castCodec[T, time.Time]{"timestamp", appendTimestamp, (*reader).timestamp}
+			return castCodec[T, time.Time]{"timestamp", appendTimestamp, func(r reader) (time.Time, reader) { v := r.timestamp(); return v, r }}
 		}
 	}
 	if c := signed[T](t); c != nil {
@@ -93,20 +94,20 @@ func unsigned[T any](t reflect.Type) Codec[T] {
 func intCodec[T any, U int | int8 | int16 | int32 | int64](low, high int64) Codec[T] {
 	return castCodec[T, U]{"integer",
 		func(dst []byte, v U) []byte { return appendInt(dst, int64(v)) },
-		func(r *reader) U {
+		func(r reader) (U, reader) {
 			v := r.int()
 			r.bad = r.bad || v < low || v > high
-			return U(v)
+			return U(v), r
 		}}
 }
 
 func uintCodec[T any, U uint | uint8 | uint16 | uint32 | uint64](high uint64) Codec[T] {
 	return castCodec[T, U]{"unsigned integer",
 		func(dst []byte, v U) []byte { return appendUint(dst, uint64(v)) },
-		func(r *reader) U {
+		func(r reader) (U, reader) {
 			v := r.uint()
 			r.bad = r.bad || v > high
-			return U(v)
+			return U(v), r
 		}}
 }
 

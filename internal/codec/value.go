@@ -49,6 +49,20 @@ func For[T any]() Codec[T] {
 	return newStructured[T]()
 }
 
+// DecoderInto returns what decodes a value to where it is wanted, which saves
+// large ones from being copied. After an error nothing is promised of the value.
+func DecoderInto[T any](c Codec[T]) func(b []byte, v *T) error {
+	if own, ok := c.(interface {
+		decodeInto(b []byte, v *T) error
+	}); ok {
+		return own.decodeInto
+	}
+	return func(b []byte, v *T) (err error) {
+		*v, err = c.Decode(b)
+		return err
+	}
+}
+
 // refused is the codec of a type that cannot be stored.
 type refused[T any] struct{ err error }
 

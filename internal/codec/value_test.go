@@ -391,3 +391,16 @@ func BenchmarkValue(b *testing.B) {
 		}{1, 2, "x"})
 	})
 }
+
+func TestDecodingANumberAllocatesNothing(t *testing.T) {
+	ints, floats := For[int64](), For[float64]()
+	i, _ := ints.Append(nil, 1<<40)
+	f, _ := floats.Append(nil, 0.5)
+	n := testing.AllocsPerRun(100, func() {
+		_, _ = ints.Decode(i)
+		_, _ = floats.Decode(f)
+	})
+	if n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

@@ -75,10 +75,11 @@ type Stateful interface {
 	// it has handed out budget bytes or more, or nothing is left. A segment is
 	// good until emit returns.
 	Encode(budget int, emit func(group int, segment []byte)) (more bool, err error)
-	// Restore takes a segment of a group. Segments of a group come oldest
-	// first; a later one overrides what it repeats.
-	Restore(group int, segment []byte) error
-	// Restored is called once, after the last segment.
+	// Restore takes what was written of a group, once and before anything else:
+	// of each key the newest entry, in the order in which they were written. It
+	// must copy what it keeps of their bytes.
+	Restore(group int, entries []Entry) error
+	// Restored is called once, after the last group.
 	Restored() error
 }
 

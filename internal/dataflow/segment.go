@@ -96,31 +96,22 @@ func EachEntry(segment []byte, f func(Entry) error) error {
 // first. Where fromStart says that nothing older exists, deletions have done
 // their work and are dropped.
 func MergeSegments(fromStart bool, oldestFirst ...[]byte) ([]byte, error) {
-	last, at, size := map[string]int{}, 0, 0
-	for i, s := range oldestFirst {
-		err := EachEntry(s, func(e Entry) error {
-			last[string(e.Key)] = at
-			at++
-			return nil
-		})
-		if err != nil {
-			return nil, fmt.Errorf("segment %d of %d: %w", i+1, len(oldestFirst), err)
-		}
+	n := newNewest()
+	if err := n.read(oldestFirst); err != nil {
+		return nil, err
+	}
+	size := 0
+	for _, s := range oldestFirst {
 		size += len(s)
 	}
 	merged := make([]byte, 0, size)
-	at = 0
-	for _, s := range oldestFirst {
-		for len(s) > 0 {
-			e, rest, err := ReadEntry(s)
-			if err != nil {
-				return nil, err
-			}
-			if last[string(e.Key)] == at && !(e.Deleted && fromStart) {
-				merged = append(merged, s[:len(s)-len(rest)]...)
-			}
-			s = rest
-			at++
+	for i := range n.all {
+		switch s := &n.all[i]; {
+		case !s.held || s.Deleted && fromStart:
+		case s.Deleted:
+			merged = AppendDeletion(merged, s.Key)
+		default:
+			merged = AppendEntry(merged, s.Key, s.Value)
 		}
 	}
 	return merged, nil

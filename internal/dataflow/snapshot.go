@@ -133,9 +133,11 @@ func widen(s []byte, start, n int, u uint64) []byte {
 }
 
 // Restore implements Stateful.
-func (t *Table[K, V]) Restore(group int, segment []byte) error {
+func (t *Table[K, V]) Restore(group int, entries []Entry) error {
 	p := &t.parts[group-t.first]
-	return EachEntry(segment, func(e Entry) error {
+	p.reserve(len(entries))
+	for i := range entries {
+		e := &entries[i]
 		key, err := t.form.DecodeKey(e.Key)
 		if err != nil {
 			return fmt.Errorf("key: %w", err)
@@ -144,12 +146,16 @@ func (t *Table[K, V]) Restore(group int, segment []byte) error {
 		if g := keygroup.Of(hash, t.groups); g != group {
 			return fmt.Errorf("%w: key %v belongs to key group %d, not %d", ErrCorrupt, key, g, group)
 		}
-		return t.restore(p, uint32(hash), key, e)
-	})
+		if err := t.restore(p, uint32(hash), key, e); err != nil {
+			return fmt.Errorf("state of key %v: %w", key, err)
+		}
+	}
+	return nil
 }
 
-// restore takes one entry of a segment.
-func (t *Table[K, V]) restore(p *part[K, V], tag uint32, key K, e Entry) error {
+// restore takes one entry in. There may be one with its key: written by a
+// release of the user's program that had another form for keys.
+func (t *Table[K, V]) restore(p *part[K, V], tag uint32, key K, e *Entry) error {
 	at, ok := p.find(tag, key)
 	if e.Deleted {
 		if ok {
@@ -159,16 +165,15 @@ func (t *Table[K, V]) restore(p *part[K, V], tag uint32, key K, e Entry) error {
 		return nil
 	}
 	if !ok {
-		at = t.insert(p, tag, key)
-		p.dirty = p.dirty[:len(p.dirty)-1]
+		at = p.place()
+		n := &p.entries[at]
+		n.key, n.tag, n.state = key, tag, recorded
+		p.put(slot{tag, at + 1})
+		t.keys++
 	}
-	n := &p.entries[at]
-	n.epoch, n.state = 0, recorded
-	clearValue(&n.value)
-	if err := t.form.DecodeValue(e.Value, &n.value); err != nil {
-		return fmt.Errorf("state of key %v: %w", key, err)
-	}
-	return nil
+	v := &p.entries[at].value
+	clearValue(v)
+	return t.form.DecodeValue(e.Value, v)
 }
 
 // Restored implements Stateful.

@@ -222,6 +222,16 @@ func (p *part[K, V]) place() uint32 {
 	return uint32(len(p.entries) - 1)
 }
 
+// reserve makes room for n entries in a part without any, so that nothing is
+// copied as it grows while state is restored.
+func (p *part[K, V]) reserve(n int) {
+	size := 8
+	for size < 2*n {
+		size *= 2
+	}
+	p.slots, p.entries = make([]slot, size), make([]entry[K, V], 0, n)
+}
+
 func (p *part[K, V]) grow() {
 	old := p.slots
 	p.slots, p.used = make([]slot, max(8, 2*len(old))), 0

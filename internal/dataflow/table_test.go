@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/troupestream/troupe/internal/codec"
@@ -111,11 +112,20 @@ func (m *tableMachine) Merge(t *rapid.T) {
 }
 
 func (m *tableMachine) Crash(t *rapid.T) {
-	m.table = NewTable(testGroups, keygroup.Range{First: 0, End: testGroups}, m.form)
-	for _, s := range m.log[:m.complete] {
-		if err := m.table.Restore(s.group, s.bytes); err != nil {
-			t.Fatal(err)
+	own := keygroup.Range{First: 0, End: testGroups}
+	m.table = NewTable(testGroups, own, m.form)
+	err := restoreGroups(m.table, "", own, Snapshot{Segments: func(_ string, group int, f func([]byte) error) error {
+		for _, s := range m.log[:m.complete] {
+			if s.group == group {
+				if err := f(s.bytes); err != nil {
+					return err
+				}
+			}
 		}
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
 	}
 	m.log, m.encoding = m.log[:m.complete], false
 	m.model = maps.Clone(m.last)
@@ -209,16 +219,67 @@ func TestTableReportsWhatItCannotEncode(t *testing.T) {
 	}
 }
 
-func TestTableRefusesSegmentsOfOtherGroups(t *testing.T) {
+func TestTableRefusesKeysOfOtherGroups(t *testing.T) {
 	form := bytesForm(t)
 	table := NewTable(128, keygroup.Range{First: 0, End: 128}, form)
 	g := keygroup.Of(form.Hash("a"), 128)
-	s := AppendEntry(nil, []byte("a"), nil)
-	if err := table.Restore((g+1)%128, s); !errors.Is(err, ErrCorrupt) {
+	if err := table.Restore((g+1)%128, []Entry{{Key: []byte("a")}}); !errors.Is(err, ErrCorrupt) {
 		t.Fatalf("got %v, want ErrCorrupt", err)
 	}
-	if err := table.Restore(g, s[:len(s)-1]); !errors.Is(err, ErrCorrupt) {
-		t.Fatalf("got %v, want ErrCorrupt", err)
+}
+
+// Two forms of a key that the program takes for one are one key.
+func TestTableRestoresKeysOfTwoForms(t *testing.T) {
+	form := bytesForm(t)
+	form.DecodeKey = func(b []byte) (string, error) { return strings.ToLower(string(b)), nil }
+	for name, c := range map[string]struct {
+		entries []Entry
+		want    string
+	}{
+		"both have a value": {[]Entry{{Key: []byte("A"), Value: []byte("old")}, {Key: []byte("a"), Value: []byte("new")}}, "new"},
+		"one was deleted":   {[]Entry{{Key: []byte("A"), Value: []byte("old")}, {Key: []byte("a"), Deleted: true}}, ""},
+	} {
+		table := NewTable(1, keygroup.Range{First: 0, End: 1}, form)
+		if err := table.Restore(0, c.entries); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		got := ""
+		for r := range table.All() {
+			_, v := table.Peek(r)
+			got += string(*v)
+		}
+		if got != c.want || table.Keys() != len(c.want)/len("new") {
+			t.Errorf("%s: %q, %d keys, want %q", name, got, table.Keys(), c.want)
+		}
+	}
+}
+
+// Only what still holds is decoded.
+func TestRestoreDecodesEachKeyOnce(t *testing.T) {
+	form, decoded := bytesForm(t), 0
+	decode := form.DecodeValue
+	form.DecodeValue = func(b []byte, v *[]byte) error { decoded++; return decode(b, v) }
+	own := keygroup.Range{First: 0, End: 1}
+	table := NewTable(1, own, form)
+	var segments [][]byte
+	for range 5 {
+		var s []byte
+		for k := range 200 {
+			s = AppendEntry(s, fmt.Append(nil, k), []byte("v"))
+		}
+		segments = append(segments, s)
+	}
+	segments = append(segments, AppendDeletion(nil, []byte("7")))
+	err := restoreGroups(table, "", own, Snapshot{Segments: func(_ string, _ int, f func([]byte) error) error {
+		for _, s := range segments {
+			if err := f(s); err != nil {
+				return err
+			}
+		}
+		return nil
+	}})
+	if err != nil || decoded != 199 || table.Keys() != 199 {
+		t.Fatalf("%v; %d values decoded, %d keys", err, decoded, table.Keys())
 	}
 }
 

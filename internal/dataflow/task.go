@@ -345,6 +345,7 @@ func (t *Task) SavePositions() map[string]map[string][]byte {
 // Snapshot is what a task is restored from.
 type Snapshot struct {
 	// Segments calls f with every segment of a node's key group, oldest first.
+	// Their bytes stay as they are until the next call.
 	Segments  func(node string, group int, f func(segment []byte) error) error
 	Positions map[string]map[string][]byte // by node: what all its tasks saved
 }
@@ -370,8 +371,27 @@ func restore(i namedInstance, groups keygroup.Range, s Snapshot) error {
 	if !ok {
 		return nil
 	}
+	return restoreGroups(st, i.node.Name, groups, s)
+}
+
+// restoreGroups restores one group after the other. A group's segments are read
+// as a whole before any of its entries is decoded: where a job has taken many
+// checkpoints, most of them may be out of date. So the segments of a group lie
+// in memory at once, for each task that is being restored.
+func restoreGroups(st Stateful, node string, groups keygroup.Range, s Snapshot) error {
+	n, segments, entries := newNewest(), [][]byte(nil), []Entry(nil)
 	for g := groups.First; g < groups.End; g++ {
-		err := s.Segments(i.node.Name, g, func(segment []byte) error { return st.Restore(g, segment) })
+		segments = segments[:0]
+		err := s.Segments(node, g, func(segment []byte) error {
+			segments = append(segments, segment)
+			return nil
+		})
+		if err == nil {
+			err = n.read(segments)
+		}
+		if entries = n.held(entries[:0]); err == nil && len(entries) > 0 {
+			err = st.Restore(g, entries)
+		}
 		if err != nil {
 			return fmt.Errorf("key group %d: %w", g, err)
 		}

@@ -98,7 +98,7 @@ func (c *chunks) Encode(budget int, emit func(int, []byte)) (bool, error) {
 	return c.left > 0, nil
 }
 
-func (c *chunks) Restore(group int, _ []byte) error {
+func (c *chunks) Restore(group int, _ []Entry) error {
 	c.restored = append(c.restored, group)
 	return nil
 }
@@ -146,7 +146,7 @@ func TestSnapshotsGoThroughAllOperatorsALittleAtATime(t *testing.T) {
 		if node == "a" {
 			asked = append(asked, group)
 		}
-		return f(nil)
+		return f(AppendEntry(nil, []byte("k"), nil))
 	}})
 	if want := []int{4, 5, 6, 7}; err != nil || !slices.Equal(asked, want) || !slices.Equal(second.restored, want) {
 		t.Errorf("%v; restored %v and %v, want %v", err, asked, second.restored, want)
