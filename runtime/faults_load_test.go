@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"os"
 	goruntime "runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -21,9 +23,10 @@ import (
 	"github.com/troupestream/troupe/topology"
 )
 
-// slowSink takes a batch a millisecond, and watches what that does to the rest.
+// slowSink takes its time, and watches what that does to the rest.
 type slowSink struct {
 	topology.Sink[string]
+	pause          time.Duration // for each record
 	read           *atomic.Int64 // records that the source has made
 	watch          func(batch int)
 	written, ahead atomic.Int64
@@ -44,7 +47,7 @@ type slowWriter struct {
 
 func (w slowWriter) Write(ctx context.Context, b *topology.Batch[string]) error {
 	select {
-	case <-time.After(time.Millisecond): // this is what makes it slow
+	case <-time.After(w.s.pause * time.Duration(b.Len())): // this is what makes it slow
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -70,21 +73,41 @@ func residentBytes(t *testing.T) int64 {
 	return resident * int64(os.Getpagesize())
 }
 
-// TestASlowSinkSlowsItsSource: memory stays flat, and the source waits.
+// costOf is how long f takes: the median of several runs.
+func costOf(f func()) time.Duration {
+	times := make([]time.Duration, 9)
+	for i := range times {
+		begun := time.Now()
+		f()
+		times[i] = time.Since(begun)
+	}
+	slices.Sort(times)
+	return times[len(times)/2]
+}
+
+// TestASlowSinkSlowsItsSource: the sink takes a thousand times as long for a
+// record as the source does. Memory stays flat, and the source waits.
 func TestASlowSinkSlowsItsSource(t *testing.T) {
 	const batch, splits, parallelism, parcels = 16, 2, 2, 4
 	var read atomic.Int64
-	pad := strings.Repeat("x", 4096)
-	in := sources.Generator(func(i int64) string {
-		read.Add(1)
-		return fmt.Sprint(i%97, pad)
-	}, sources.Splits(splits))
 	warm, end := make(chan struct{}), make(chan struct{})
-	out := &slowSink{Sink: sinks.Discard[string](), read: &read, watch: func(n int) {
+	pad := strings.Repeat("x", 1024)
+	produce := func(i int64) string {
+		read.Add(1)
+		return strconv.FormatInt(i%97, 10) + pad
+	}
+	pause := costOf(func() {
+		for i := range int64(1000) {
+			produce(i)
+		}
+	})
+	read.Store(0)
+	in := sources.Generator(produce, sources.Splits(splits))
+	out := &slowSink{Sink: sinks.Discard[string](), pause: pause, read: &read, watch: func(n int) {
 		switch n {
-		case 100:
+		case 20:
 			close(warm)
-		case 500:
+		case 120:
 			close(end)
 		}
 	}}
@@ -104,7 +127,8 @@ func TestASlowSinkSlowsItsSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	closeEngine(t, e)
-	// A second of a source that nobody holds back would be gigabytes.
+	// The source, left to itself, would have made a gigabyte and a half meanwhile,
+	// a thousand times what the sink took.
 	if grown := after - before; grown > 64<<20 {
 		t.Errorf("memory grew by %d MiB", grown>>20)
 	}
@@ -159,7 +183,7 @@ func TestABurstWaitsForItsSink(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var made atomic.Int64
 			end := make(chan struct{})
-			out := &slowSink{Sink: sinks.Discard[string](), read: &made, watch: func(n int) {
+			out := &slowSink{Sink: sinks.Discard[string](), pause: 50 * time.Microsecond, read: &made, watch: func(n int) {
 				if n == 200 {
 					close(end)
 				}
