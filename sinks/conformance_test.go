@@ -24,6 +24,32 @@ type total struct {
 	N    float64 `json:"n" csv:"n"`
 }
 
+// fuse panics when it is written as text, which is what JSON and CSV do, if it is
+// a short one.
+type fuse float64
+
+func (f fuse) MarshalText() ([]byte, error) {
+	if f < 0 {
+		panic("a short fuse")
+	}
+	return strconv.AppendFloat(nil, float64(f), 'g', -1, 64), nil
+}
+
+func (f *fuse) UnmarshalText(text []byte) error {
+	v, err := strconv.ParseFloat(string(text), 64)
+	*f = fuse(v)
+	return err
+}
+
+// charge is total with a fuse in it.
+type charge struct {
+	Word string `json:"word" csv:"word"`
+	N    fuse   `json:"n" csv:"n"`
+}
+
+func nthCharge(i int) charge { return charge{nth(i).Word, fuse(i)} }
+func shortFuse() charge      { return charge{"poison", -1} }
+
 func nth(i int) total { return total{fmt.Sprintf("word \"%d\" <&>", i), float64(i)} }
 
 // file is the case of a sink that writes a file, read back by parse.
@@ -46,9 +72,9 @@ func file[T any](sink func(path string) topology.Sink[T], parse func(t *testing.
 	}
 }
 
-func parseJSON(t *testing.T, data []byte) (all []total) {
+func parseJSON[T any](t *testing.T, data []byte) (all []T) {
 	for line := range bytes.Lines(data) {
-		var v total
+		var v T
 		if err := json.Unmarshal(line, &v); err != nil {
 			t.Fatal(err)
 		}
@@ -87,8 +113,26 @@ func parseCSV(t *testing.T, data []byte) (all []total) {
 
 func TestJSONLinesConform(t *testing.T) {
 	sinktest.Run(t, sinktest.Harness[total]{
-		New: file(sinks.JSONLines[total], parseJSON), Record: nth,
+		New: file(sinks.JSONLines[total], parseJSON[total]), Record: nth,
 		Poison: func() total { return total{"poison", math.NaN()} },
+	})
+}
+
+func TestJSONLinesOfFragileTypesConform(t *testing.T) {
+	sinktest.Run(t, sinktest.Harness[charge]{
+		New: file(sinks.JSONLines[charge], parseJSON[charge]), Record: nthCharge, Panicking: shortFuse,
+	})
+}
+
+func TestCSVOfFragileTypesConforms(t *testing.T) {
+	sinktest.Run(t, sinktest.Harness[charge]{
+		New: file(func(path string) topology.Sink[charge] { return sinks.CSV[charge](path) }, func(t *testing.T, data []byte) (all []charge) {
+			for _, v := range parseCSV(t, data) {
+				all = append(all, charge{v.Word, fuse(v.N)})
+			}
+			return all
+		}),
+		Record: nthCharge, Panicking: shortFuse,
 	})
 }
 
@@ -158,10 +202,23 @@ func TestWritersConform(t *testing.T) {
 				out := new(buffer)
 				return sinktest.Case[total]{
 					Sink:     func() topology.Sink[total] { return sinks.JSONWriter[total](out) },
-					Contents: func(t *testing.T) []total { return parseJSON(t, []byte(out.String())) },
+					Contents: func(t *testing.T) []total { return parseJSON[total](t, []byte(out.String())) },
 				}
 			},
 		})
+	})
+}
+
+func TestAWriterOfFragileTypesConforms(t *testing.T) {
+	sinktest.Run(t, sinktest.Harness[charge]{
+		Record: nthCharge, Panicking: shortFuse,
+		New: func(*testing.T) sinktest.Case[charge] {
+			out := new(buffer)
+			return sinktest.Case[charge]{
+				Sink:     func() topology.Sink[charge] { return sinks.JSONWriter[charge](out) },
+				Contents: func(t *testing.T) []charge { return parseJSON[charge](t, []byte(out.String())) },
+			}
+		},
 	})
 }
 

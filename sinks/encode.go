@@ -4,15 +4,18 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/troupestream/troupe/internal/csvrow"
+	"github.com/troupestream/troupe/internal/dataflow"
 )
 
 // format renders records. Each writer has its own.
 type format[T any] struct {
 	header []byte // what a file begins with
-	// append appends a record with the end of its line, or returns dst as it was.
+	// append appends a record with the end of its line. What is behind dst after
+	// an error is of no account.
 	append func(dst []byte, v *T) ([]byte, error)
 }
 
@@ -21,7 +24,8 @@ func jsonFormat[T any]() (format[T], error) {
 	var scratch bytes.Buffer
 	encoder := json.NewEncoder(&scratch)
 	encoder.SetEscapeHTML(false)
-	return format[T]{append: func(dst []byte, v *T) ([]byte, error) {
+	return format[T]{append: func(dst []byte, v *T) (grown []byte, err error) {
+		defer dataflow.Recovered(&err) // of a type's own MarshalJSON, say
 		scratch.Reset()
 		if err := encoder.Encode(v); err != nil {
 			return dst, err
@@ -48,5 +52,14 @@ func csvFormat[T any](comma rune) (format[T], error) {
 		return format[T]{}, err
 	}
 	w := &csvrow.Writer[T]{Plan: plan, Comma: byte(comma)}
-	return format[T]{header: plan.AppendHeader(nil, w.Comma), append: w.Append}, nil
+	appendRow := func(dst []byte, v *T) (grown []byte, err error) {
+		defer dataflow.Recovered(&err)
+		return w.Append(dst, v)
+	}
+	return format[T]{header: plan.AppendHeader(nil, w.Comma), append: appendRow}, nil
+}
+
+// unwritable is the error of a record that append has refused.
+func unwritable(i int, where string, err error) error {
+	return &dataflow.RecordError{Index: i, Where: where, Err: fmt.Errorf("the record cannot be encoded: %w", err), Stack: dataflow.StackOf(err)}
 }

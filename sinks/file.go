@@ -22,14 +22,15 @@ const bufferBytes = 256 << 10
 // Lines writes each record as a line of a text file. A record that contains an
 // end of line is an error of that record.
 func Lines(path string) topology.Sink[string] {
-	return &fileSink[string]{kind: "lines", path: path, newFormat: lineFormat}
+	return &fileSink[string]{path: path, newFormat: lineFormat}
 }
 
 // JSONLines writes each record as a line of JSON, by encoding/json and without
 // escaping HTML: fields come in the order of the struct. A record that JSON
-// cannot express (NaN, a channel) is an error of that record.
+// cannot express (NaN, a channel), or whose own MarshalJSON fails or panics, is
+// an error of that record.
 func JSONLines[T any](path string) topology.Sink[T] {
-	return &fileSink[T]{kind: "json lines", path: path, newFormat: jsonFormat[T]}
+	return &fileSink[T]{path: path, newFormat: jsonFormat[T]}
 }
 
 // CSVOption is an option of CSV.
@@ -53,11 +54,10 @@ func CSV[T any](path string, opts ...CSVOption) topology.Sink[T] {
 	for _, opt := range opts {
 		opt.csv(&o)
 	}
-	return &fileSink[T]{kind: "csv", path: path, newFormat: func() (format[T], error) { return csvFormat[T](o.comma) }}
+	return &fileSink[T]{path: path, newFormat: func() (format[T], error) { return csvFormat[T](o.comma) }}
 }
 
 type fileSink[T any] struct {
-	kind      string
 	path      string
 	newFormat func() (format[T], error)
 }
@@ -69,14 +69,6 @@ func (s *fileSink[T]) Info() topology.SinkInfo {
 
 // Open begins the file anew or continues it.
 func (s *fileSink[T]) Open(_ context.Context, o topology.SinkOpen) (topology.SinkWriter[T], error) {
-	w, err := s.open(o)
-	if err != nil {
-		return nil, fmt.Errorf("%s sink %q: %w", s.kind, o.Sink, err)
-	}
-	return w, nil
-}
-
-func (s *fileSink[T]) open(o topology.SinkOpen) (*fileWriter[T], error) {
 	if o.Tasks > 1 {
 		return nil, fmt.Errorf("%s can have one writer and was opened for %d; set its parallelism to 1", s.path, o.Tasks)
 	}
@@ -211,7 +203,7 @@ func (w *fileWriter[T]) Write(ctx context.Context, b *topology.Batch[T]) error {
 	for i := range b.Values {
 		grown, err := w.format.append(w.buf, &b.Values[i])
 		if err != nil {
-			return &dataflow.RecordError{Index: i, Where: w.path, Err: fmt.Errorf("the record cannot be encoded: %w", err)}
+			return unwritable(i, w.path, err)
 		}
 		w.buf = grown
 		if len(w.buf) >= bufferBytes {

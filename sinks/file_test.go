@@ -122,7 +122,7 @@ func TestChangedOutputIsRefused(t *testing.T) {
 			change(t, path)
 			before, _ := os.ReadFile(path)
 			requireRefused(t, Lines(path), topology.SinkOpen{Sink: "out", Resumed: true, States: [][]byte{state}},
-				`lines sink "out"`, path, name, "put", "start the job afresh")
+				path, name, "put", "start the job afresh")
 			if after, _ := os.ReadFile(path); string(after) != string(before) {
 				t.Errorf("the file was changed from %q to %q", before, after)
 			}

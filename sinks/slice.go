@@ -77,7 +77,7 @@ func (s *SliceSink[T]) Open(_ context.Context, o topology.SinkOpen) (topology.Si
 	if o.Resumed && o.Task == 0 {
 		var err error
 		if base, err = s.extents(o.States); err != nil {
-			return nil, fmt.Errorf("slice sink %q: %w", o.Sink, err)
+			return nil, err
 		}
 	}
 	if o.Incarnation != s.now {

@@ -1,6 +1,7 @@
 package sinks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,11 +35,11 @@ func (s *writerSink[T]) Info() topology.SinkInfo {
 
 func (s *writerSink[T]) Open(_ context.Context, o topology.SinkOpen) (topology.SinkWriter[T], error) {
 	if o.Tasks > 1 {
-		return nil, fmt.Errorf("writer sink %q: a stream can have one writer and was opened for %d; set its parallelism to 1", o.Sink, o.Tasks)
+		return nil, fmt.Errorf("a stream can have one writer and was opened for %d; set its parallelism to 1", o.Tasks)
 	}
 	f, err := s.newFormat()
 	if err != nil {
-		return nil, fmt.Errorf("writer sink %q: %w", o.Sink, err)
+		return nil, err
 	}
 	return &streamWriter[T]{w: s.w, format: f}, nil
 }
@@ -52,7 +53,7 @@ type streamWriter[T any] struct {
 
 func (w *streamWriter[T]) Write(ctx context.Context, b *topology.Batch[T]) error {
 	if w.closed {
-		return errors.New("writer sink: the sink is closed")
+		return errors.New("the sink is closed")
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -60,11 +61,7 @@ func (w *streamWriter[T]) Write(ctx context.Context, b *topology.Batch[T]) error
 	for i := range b.Values {
 		grown, err := w.format.append(w.buf, &b.Values[i])
 		if err != nil {
-			flaw := &dataflow.RecordError{Index: i, Where: "output", Err: fmt.Errorf("the record cannot be encoded: %w", err)}
-			if err := w.flush(); err != nil {
-				return err
-			}
-			return flaw
+			return cmp.Or(w.flush(), unwritable(i, "output", err))
 		}
 		w.buf = grown
 		if len(w.buf) >= bufferBytes {
@@ -83,7 +80,7 @@ func (w *streamWriter[T]) flush() error {
 	_, err := w.w.Write(w.buf)
 	w.buf = w.buf[:0]
 	if err != nil {
-		return fmt.Errorf("writer sink: the stream cannot be written: %w", err)
+		return fmt.Errorf("the stream cannot be written: %w", err)
 	}
 	return nil
 }

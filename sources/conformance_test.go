@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -18,6 +19,80 @@ import (
 type quake struct {
 	Net string  `json:"net" csv:"net"`
 	Mag float64 `json:"mag" csv:"mag"`
+}
+
+// fragileQuake is a quake whose network panics on being read, if it is called so.
+type fragileQuake struct {
+	Net fragile `json:"net" csv:"net"`
+	Mag float64 `json:"mag" csv:"mag"`
+}
+
+type fragile string
+
+func (f fragile) MarshalText() ([]byte, error) { return []byte(f), nil }
+
+func (f *fragile) UnmarshalText(text []byte) error {
+	if string(text) == "fragile" {
+		panic("it broke")
+	}
+	*f = fragile(text)
+	return nil
+}
+
+// fragileFiles is a case of files with such a network, in front of the record
+// that is at that place.
+func fragileFiles(t *testing.T, source func(pattern string) topology.Source[fragileQuake], header string, render func(int, quake) string, line, at int) sourcetest.Case[fragileQuake] {
+	pattern, all := files(t, header, render)
+	path := insert(t, pattern, line, strings.TrimSpace(render(1, quake{Net: "fragile"})))
+	want := map[string][]fragileQuake{}
+	for split, qs := range all {
+		for _, q := range qs {
+			want[split] = append(want[split], fragileQuake{fragile(q.Net), q.Mag})
+		}
+	}
+	return sourcetest.Case[fragileQuake]{Source: source(pattern), Want: want, Poison: map[string]int{path: at}}
+}
+
+func TestFragileTypesInFilesConform(t *testing.T) {
+	inLine := func(_ int, q quake) string { return asJSON(1, q) }
+	for name, source := range map[string]func(pattern string) topology.Source[fragileQuake]{
+		"NDJSON": func(p string) topology.Source[fragileQuake] { return sources.NDJSON[fragileQuake](p) },
+		"Strict": func(p string) topology.Source[fragileQuake] {
+			return sources.NDJSON[fragileQuake](p, sources.DisallowUnknown())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			harness := func(t *testing.T) sourcetest.Case[fragileQuake] { return fragileFiles(t, source, "", inLine, 7, 7) }
+			sourcetest.Run(t, sourcetest.Harness[fragileQuake]{New: fragileless(harness), Panicking: harness})
+		})
+	}
+	t.Run("CSV", func(t *testing.T) {
+		source := func(p string) topology.Source[fragileQuake] { return sources.CSV[fragileQuake](p) }
+		harness := func(t *testing.T) sourcetest.Case[fragileQuake] {
+			return fragileFiles(t, source, "mag,net\r\n", asCSV, 4, 3)
+		}
+		sourcetest.Run(t, sourcetest.Harness[fragileQuake]{New: fragileless(harness), Panicking: harness})
+	})
+}
+
+// fragileless is the case without its poison: the files hold nothing else.
+func fragileless(make func(t *testing.T) sourcetest.Case[fragileQuake]) func(t *testing.T) sourcetest.Case[fragileQuake] {
+	return func(t *testing.T) sourcetest.Case[fragileQuake] {
+		c := make(t)
+		for path := range c.Poison {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines := strings.SplitAfter(string(data), "\n")
+			lines = slices.DeleteFunc(lines, func(line string) bool { return strings.Contains(line, "fragile") })
+			if err := os.WriteFile(path, []byte(strings.Join(lines, "")), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.Poison = nil
+		return c
+	}
 }
 
 func quakes(n int) []quake {
@@ -183,6 +258,19 @@ func TestGeneratorConforms(t *testing.T) {
 		Waiting: func(t *testing.T) topology.Source[int64] {
 			src := sources.Generator(square, sources.Rate(1e-6))
 			return afterFirst[int64]{src}
+		},
+		Panicking: func(*testing.T) sourcetest.Case[int64] {
+			breaks := func(i int64) int64 {
+				if i == 4 {
+					panic("it broke")
+				}
+				return square(i)
+			}
+			return sourcetest.Case[int64]{
+				Source: sources.Generator(breaks, sources.Count(10), sources.Splits(3)),
+				Want:   map[string][]int64{"0": {0, 9, 36, 81}, "1": {1, 49}, "2": {4, 25, 64}},
+				Poison: map[string]int{"1": 1},
+			}
 		},
 		Large: func(*testing.T) sourcetest.Case[int64] {
 			var taken atomic.Int64

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/troupestream/troupe/internal/csvrow"
+	"github.com/troupestream/troupe/internal/dataflow"
 	"github.com/troupestream/troupe/topology"
 )
 
@@ -30,7 +31,7 @@ import (
 // that is no value of its field, is an error of that record which names file,
 // line and column. Blank lines are left out.
 func CSV[T any](path string, opts ...CSVOption) topology.Source[T] {
-	s := &fileSource[T]{kind: "csv", pattern: path, rows: true, options: defaultFileOptions(), newParser: newCSVParser[T]}
+	s := &fileSource[T]{pattern: path, rows: true, options: defaultFileOptions(), newParser: newCSVParser[T]}
 	for _, opt := range opts {
 		opt.csv(&s.options)
 	}
@@ -60,6 +61,7 @@ func (c *csvParser[T]) header(data []byte) error {
 }
 
 func (c *csvParser[T]) parse(rec record) (v T, ok bool, err error) {
+	defer dataflow.Recovered(&err) // of a field's own UnmarshalText
 	if len(rec.data) == 0 {
 		return v, false, nil
 	}

@@ -41,7 +41,6 @@ func (f *flaw) Unwrap() error { return f.err }
 
 // fileSource reads records from files, one split per file.
 type fileSource[T any] struct {
-	kind      string // "lines", "ndjson", "csv"
 	pattern   string
 	options   fileOptions
 	rows      bool
@@ -51,10 +50,10 @@ type fileSource[T any] struct {
 // Splits lists the files, sorted.
 func (s *fileSource[T]) Splits(context.Context) ([]string, error) {
 	if err := s.options.check(); err != nil {
-		return nil, s.fail(err)
+		return nil, err
 	}
 	if _, err := s.newParser(&s.options); err != nil {
-		return nil, s.fail(err)
+		return nil, err
 	}
 	// A file that exists is meant literally, even if its name looks like a pattern.
 	if _, err := os.Stat(s.pattern); err == nil {
@@ -63,9 +62,9 @@ func (s *fileSource[T]) Splits(context.Context) ([]string, error) {
 	files, err := filepath.Glob(s.pattern)
 	switch {
 	case err != nil:
-		return nil, s.fail(fmt.Errorf("%q is not a valid file pattern: %w", s.pattern, err))
+		return nil, fmt.Errorf("%q is not a valid file pattern: %w", s.pattern, err)
 	case len(files) == 0:
-		return nil, s.fail(s.missing())
+		return nil, s.missing()
 	}
 	slices.Sort(files)
 	return files, nil
@@ -80,18 +79,16 @@ func (s *fileSource[T]) missing() error {
 	return fmt.Errorf("there is no file %q in %s, the working directory: %w", s.pattern, dir, fs.ErrNotExist)
 }
 
-func (s *fileSource[T]) fail(err error) error { return fmt.Errorf("%s source: %w", s.kind, err) }
-
 // Open opens one file.
 func (s *fileSource[T]) Open(ctx context.Context, r topology.OpenRequest) (topology.SourceReader[T], error) {
 	f, size, err := openRegular(r.Split)
 	if err != nil {
-		return nil, s.fail(err)
+		return nil, err
 	}
 	reader, err := s.open(ctx, f, size, r)
 	if err != nil {
 		f.Close()
-		return nil, s.fail(err)
+		return nil, err
 	}
 	return reader, nil
 }
@@ -299,7 +296,7 @@ func recordError(name string, rec record, err error) error {
 	if errors.As(err, &f) {
 		where = fmt.Sprintf("%s:%d:%d", name, rec.line+int64(f.line), f.column)
 	}
-	return &dataflow.RecordError{Raw: bytes.Clone(rec.data), Where: where, Err: err}
+	return &dataflow.RecordError{Raw: bytes.Clone(rec.data), Where: where, Err: err, Stack: dataflow.StackOf(err)}
 }
 
 // Position notes the byte and the line, and what the file looks like. If the

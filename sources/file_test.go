@@ -110,7 +110,7 @@ func TestPathsThatCannotBeRead(t *testing.T) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v is not fs.ErrNotExist", err)
 	}
-	requireSays(t, err.Error(), "lines source", missing)
+	requireSays(t, err.Error(), missing)
 	if strings.Contains(err.Error(), "working directory") {
 		t.Errorf("%v: %s does not depend on the working directory", err, missing)
 	}

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strconv"
 	"time"
 
+	"github.com/troupestream/troupe/internal/dataflow"
 	"github.com/troupestream/troupe/topology"
 )
 
@@ -44,7 +46,7 @@ func Splits(n int) GeneratorOption {
 
 // Generator makes its records: record i is f(i), so that a job that resumes
 // sees the same ones again. f is called by several goroutines when there are
-// several splits.
+// several splits. A record that f panics on is an error of that record.
 func Generator[T any](f func(i int64) T, opts ...GeneratorOption) topology.Source[T] {
 	g := &generator[T]{f: f, options: generatorOptions{count: math.MaxInt64, splits: 1}}
 	for _, opt := range opts {
@@ -61,11 +63,11 @@ type generator[T any] struct {
 func (o *generatorOptions) check() error {
 	switch {
 	case o.count < 0:
-		return fmt.Errorf("generator source: the option Count is %d; it must not be negative", o.count)
+		return fmt.Errorf("the option Count is %d; it must not be negative", o.count)
 	case o.splits < 1:
-		return fmt.Errorf("generator source: the option Splits is %d; it must be at least 1", o.splits)
+		return fmt.Errorf("the option Splits is %d; it must be at least 1", o.splits)
 	case o.rate < 0 || math.IsNaN(o.rate) || math.IsInf(o.rate, 0):
-		return fmt.Errorf("generator source: the option Rate is %v; it must be a number of records per second", o.rate)
+		return fmt.Errorf("the option Rate is %v; it must be a number of records per second", o.rate)
 	}
 	return nil
 }
@@ -96,14 +98,14 @@ func (g *generator[T]) Open(_ context.Context, r topology.OpenRequest) (topology
 	}
 	k, err := split(r.Split, g.options.splits)
 	if err != nil {
-		return nil, fmt.Errorf("generator source: %w", err)
+		return nil, err
 	}
 	if r.Until.End && g.options.count == math.MaxInt64 {
-		return nil, fmt.Errorf("generator source, split %s: it is endless and cannot be read until its end; give it a Count", r.Split)
+		return nil, fmt.Errorf("split %s: it is endless and cannot be read until its end; give it a Count", r.Split)
 	}
 	span, err := indexSpan(r, g.options.size(k))
 	if err != nil {
-		return nil, fmt.Errorf("generator source, split %s: %w", r.Split, err)
+		return nil, fmt.Errorf("split %s: %w", r.Split, err)
 	}
 	return &generatorReader[T]{
 		f: g.f, span: span, first: int64(k), step: int64(g.options.splits),
@@ -131,11 +133,25 @@ func (r *generatorReader[T]) Read(ctx context.Context, b *topology.Batch[T], max
 	if err != nil {
 		return err
 	}
-	for range n {
+	made, err := r.make(b, n)
+	if err == nil {
+		return nil
+	}
+	r.pace.done -= float64(n - made - 1) // they have yet to come
+	i := r.first + r.next*r.step
+	r.next++
+	return &dataflow.RecordError{Raw: strconv.AppendInt(nil, i, 10), Where: fmt.Sprintf("record %d of the generator", i), Err: err,
+		Stack: dataflow.StackOf(err)}
+}
+
+// make appends n records, or those in front of one that f panics on.
+func (r *generatorReader[T]) make(b *topology.Batch[T], n int64) (made int64, err error) {
+	defer dataflow.Recovered(&err) // once a batch: next says which record it was
+	for made = range n {
 		b.Values = append(b.Values, r.f(r.first+r.next*r.step))
 		r.next++
 	}
-	return nil
+	return n, nil
 }
 
 func (r *generatorReader[T]) Position() []byte { return r.position() }

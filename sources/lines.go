@@ -38,7 +38,7 @@ func parseNumbered(rec record) (Line, bool, error) {
 }
 
 func newLines[T any](path string, opts []LinesOption, p parser[T]) *fileSource[T] {
-	s := &fileSource[T]{kind: "lines", pattern: path, options: linesOptions(opts)}
+	s := &fileSource[T]{pattern: path, options: linesOptions(opts)}
 	s.newParser = func(*fileOptions) (parser[T], error) { return p, nil }
 	return s
 }

@@ -6,15 +6,17 @@ import (
 	"errors"
 	"io"
 
+	"github.com/troupestream/troupe/internal/dataflow"
 	"github.com/troupestream/troupe/topology"
 )
 
 // NDJSON reads files with one JSON value per line, by encoding/json. The path
 // may be a pattern, as in "logs/*.ndjson": then every file that matches is a
-// split. Blank lines are left out. A line that is not JSON, or does not fit T,
-// is an error of that record which names file, line and column.
+// split. Blank lines are left out. A line that is not JSON, or does not fit T, is
+// an error of that record which names file, line and column; one on which T's own
+// UnmarshalJSON fails or panics names file and line.
 func NDJSON[T any](path string, opts ...NDJSONOption) topology.Source[T] {
-	s := &fileSource[T]{kind: "ndjson", pattern: path, options: defaultFileOptions(), newParser: newJSONParser[T]}
+	s := &fileSource[T]{pattern: path, options: defaultFileOptions(), newParser: newJSONParser[T]}
 	for _, opt := range opts {
 		opt.ndjson(&s.options)
 	}
@@ -27,6 +29,7 @@ func newJSONParser[T any](o *fileOptions) (parser[T], error) {
 		decode = decodeStrictly[T]
 	}
 	return parser[T]{parse: func(rec record) (v T, ok bool, err error) {
+		defer dataflow.Recovered(&err) // of a type's own UnmarshalJSON, say
 		if blank(rec.data) {
 			return v, false, nil
 		}

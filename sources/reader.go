@@ -33,24 +33,24 @@ type readerSource struct {
 
 func (s *readerSource) Splits(context.Context) ([]string, error) {
 	if err := s.options.check(); err != nil {
-		return nil, fmt.Errorf("reader source: %w", err)
+		return nil, err
 	}
 	return numbered(1), nil
 }
 
 func (s *readerSource) Open(_ context.Context, r topology.OpenRequest) (topology.SourceReader[string], error) {
 	if err := s.options.check(); err != nil {
-		return nil, fmt.Errorf("reader source: %w", err)
+		return nil, err
 	}
 	if _, err := split(r.Split, 1); err != nil {
-		return nil, fmt.Errorf("reader source: %w", err)
+		return nil, err
 	}
 	if r.Start.Kind > dataflow.StartBeginning || r.Until != (topology.Until{}) {
-		return nil, errors.New("reader source: a stream is read from where it stands to its end; it knows no other starts and ends")
+		return nil, errors.New("a stream is read from where it stands to its end; it knows no other starts and ends")
 	}
 	scan, err := s.stream.take(s.options.maxLineBytes, r.Position)
 	if err != nil {
-		return nil, fmt.Errorf("reader source: %w", err)
+		return nil, err
 	}
 	return &streamReader{stream: s.stream, scan: scan}, nil
 }
@@ -135,7 +135,7 @@ func (r *streamReader) Read(ctx context.Context, b *topology.Batch[string], max 
 		case ctx.Err() != nil:
 			return ctx.Err()
 		default:
-			return fmt.Errorf("reader source: the stream cannot be read: %w", err)
+			return fmt.Errorf("the stream cannot be read: %w", err)
 		}
 	}
 	return nil

@@ -44,11 +44,11 @@ func split(id string, n int) (int, error) {
 func (s sliceSource[T]) Open(_ context.Context, r topology.OpenRequest) (topology.SourceReader[T], error) {
 	i, err := split(r.Split, len(s))
 	if err != nil {
-		return nil, fmt.Errorf("slice source: %w", err)
+		return nil, err
 	}
 	span, err := indexSpan(r, int64(len(s[i])))
 	if err != nil {
-		return nil, fmt.Errorf("slice source, split %s: %w", r.Split, err)
+		return nil, fmt.Errorf("split %s: %w", r.Split, err)
 	}
 	return &sliceReader[T]{values: s[i], span: span}, nil
 }

@@ -34,7 +34,10 @@ type Sink[T any] interface {
 type SinkWriter[T any] interface {
 	// Write takes a batch and keeps nothing of it. A *RecordError names the
 	// record that could not be written: those in front of it were, those behind
-	// it were not. Any other error fails the job.
+	// it were not. With a Stack, user code has panicked on it: then the record
+	// and those behind it come again, as often as the error policy says. Any
+	// other error, and a panic, fails the job. Errors need not name the sink:
+	// whoever calls does.
 	Write(ctx context.Context, b *Batch[T]) error
 	// Prepare makes everything written so far durable, or ready for Commit,
 	// and returns what a later Open needs to continue from here.

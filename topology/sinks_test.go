@@ -82,7 +82,7 @@ func TestRecordsThatASinkRefusesFollowThePolicy(t *testing.T) {
 				t.Errorf("%v %v %+v", d.Err(), got, d.Counters("out"))
 			}
 			d, _ = run(topology.OnError())
-			if d.Err() == nil || !strings.Contains(d.Err().Error(), `sink "out" cannot write a record: -2 is negative`) {
+			if d.Err() == nil || !strings.Contains(d.Err().Error(), `): -2 is negative; give the sink another error policy`) {
 				t.Errorf("failed with %v", d.Err())
 			}
 		})

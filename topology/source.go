@@ -43,7 +43,9 @@ type SourceReader[T any] interface {
 	// to b.Times: to none or to all. The batch comes empty. Records that were
 	// appended count whatever the error. io.EOF: the split has ended. A
 	// *RecordError: the record behind those appended cannot be read and was
-	// passed over. Any other error fails the job.
+	// passed over; it is not asked for again. With a Stack, user code has
+	// panicked on it. Any other error, and a panic, fails the job. Errors need
+	// not name the source: whoever calls does.
 	Read(ctx context.Context, b *Batch[T], max int) error
 	// Position is where to resume behind what Read has appended so far, and
 	// behind what it passed over.

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/troupestream/troupe/actor"
 	"github.com/troupestream/troupe/internal/dataflow"
 	"github.com/troupestream/troupe/sinks/sinktest"
 	"github.com/troupestream/troupe/sources/sourcetest"
@@ -18,6 +19,31 @@ type order struct {
 
 func nth(i int) order { return order{i, strings.Repeat("x", i%40)} }
 
+// fragile is a codec that panics on some orders.
+type fragile struct{ Codec[order] }
+
+func (f fragile) Append(dst []byte, v order) ([]byte, error) {
+	if v == shortFuse() {
+		panic("a short fuse")
+	}
+	return f.Codec.Append(dst, v)
+}
+
+func (f fragile) Decode(data []byte) (order, error) {
+	v, err := f.Codec.Decode(data)
+	if v == shortFuse() {
+		panic("a short fuse")
+	}
+	return v, err
+}
+
+func shortFuse() order { return order{ID: -2} }
+
+func fragileTopic() Topic[order] {
+	t := fresh[order]()
+	return t.StoredAs(fragile{t.codec})
+}
+
 // pooled are the goroutines that actors run on.
 var pooled = []string{"github.com/troupestream/troupe/actor.(*Dispatcher).worker"}
 
@@ -27,9 +53,9 @@ func poison() order { return order{-1, strings.Repeat("p", 1<<20)} }
 func sinkHarness(t *testing.T, wrap func(topology.Sink[order]) topology.Sink[order], describe func(Topic[order]) Topic[order]) sinktest.Harness[order] {
 	ctx, sys := engine(t)
 	return sinktest.Harness[order]{
-		Record: nth, Poison: poison, Pooled: pooled, Equal: func(a, b order) bool { return a == b },
+		Record: nth, Poison: poison, Panicking: shortFuse, Pooled: pooled, Equal: func(a, b order) bool { return a == b },
 		New: func(*testing.T) sinktest.Case[order] {
-			topic := describe(fresh[order]())
+			topic := describe(fragileTopic())
 			return sinktest.Case[order]{
 				Sink:     func() topology.Sink[order] { return wrap(engineSink[order]{topic.Sink(), inEngine{sys}}) },
 				Contents: func(t *testing.T) []order { return contents(ctx, t, topic) },
@@ -104,20 +130,32 @@ func TestSourceConforms(t *testing.T) {
 			return engineSource[order]{topic.Source(), inEngine{sys}}
 		},
 		Poisoned: func(t *testing.T) sourcetest.Case[order] {
-			topic := fresh[order]()
-			c := sourcetest.Case[order]{Source: engineSource[order]{topic.Source(), inEngine{sys}},
-				Want: map[string][]order{"0": nil}, Poison: map[string]int{"0": 9}}
-			fill(t, topic, 9)
-			w := open(ctx, t, Of[string](topic.name), topology.SinkOpen{})
-			put(ctx, t, w, "not an order")
-			if _, err := w.Prepare(ctx, 1); err != nil {
-				t.Fatal(err)
-			}
-			fill(t, topic, 5)
-			for i := range 14 {
-				c.Want["0"] = append(c.Want["0"], nth(i%9))
-			}
-			return c
+			return poisonedBy(ctx, t, sys, fill, func(name string) { putOne(ctx, t, Of[string](name), "not an order") })
+		},
+		Panicking: func(t *testing.T) sourcetest.Case[order] {
+			return poisonedBy(ctx, t, sys, fill, func(name string) { putOne(ctx, t, Of[order](name), shortFuse()) })
 		},
 	})
+}
+
+// poisonedBy is a topic with one record between others that cannot be read.
+func poisonedBy(ctx context.Context, t *testing.T, sys *actor.System, fill func(*testing.T, Topic[order], int), poison func(topic string)) sourcetest.Case[order] {
+	topic := fragileTopic()
+	c := sourcetest.Case[order]{Source: engineSource[order]{topic.Source(), inEngine{sys}},
+		Want: map[string][]order{"0": nil}, Poison: map[string]int{"0": 9}}
+	fill(t, topic, 9)
+	poison(topic.name)
+	fill(t, topic, 5)
+	for i := range 14 {
+		c.Want["0"] = append(c.Want["0"], nth(i%9))
+	}
+	return c
+}
+
+func putOne[T any](ctx context.Context, t *testing.T, topic Topic[T], v T) {
+	w := open(ctx, t, topic, topology.SinkOpen{})
+	put(ctx, t, w, v)
+	if _, err := w.Prepare(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
 }

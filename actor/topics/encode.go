@@ -45,20 +45,27 @@ func (e *encoder[T]) encode(b *topology.Batch[T], i int, traces []dataflow.Trace
 	if e.arena == nil {
 		e.arena = make([]byte, 0, arenaBytes)
 	}
+	if err := e.fill(&r, b.Values[i]); err != nil {
+		return 0, r, traces, &dataflow.RecordError{Index: i, Where: "topic " + e.topic,
+			Err: fmt.Errorf("the record cannot be encoded: %w", err), Stack: dataflow.StackOf(err)}
+	}
+	return e.choose(r.Key), r, traces, nil
+}
+
+// fill sets key and value of a record, by code that may be the user's.
+func (e *encoder[T]) fill(r *codec.Record, v T) (err error) {
+	defer dataflow.Recovered(&err)
 	if e.key != nil {
-		if key := e.key(b.Values[i]); key != nil {
+		if key := e.key(v); key != nil {
 			r.Key = e.keep(append(e.arena, key...))
 		}
 	}
-	grown, err := e.codec.Append(e.arena, b.Values[i])
-	if err == nil {
-		r.Value = e.keep(grown)
-		err = e.limits.Check(&r)
-	}
+	grown, err := e.codec.Append(e.arena, v)
 	if err != nil {
-		return 0, r, traces, &dataflow.RecordError{Index: i, Where: "topic " + e.topic, Err: fmt.Errorf("the record cannot be encoded: %w", err)}
+		return err
 	}
-	return e.choose(r.Key), r, traces, nil
+	r.Value = e.keep(grown)
+	return e.limits.Check(r)
 }
 
 // keep takes what was appended to the arena. It is never nil, even if empty: a

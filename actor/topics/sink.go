@@ -23,14 +23,6 @@ func (s sink[T]) Info() topology.SinkInfo {
 
 // Open declares the topic, appends what the checkpoint promised, and opens a writer.
 func (s sink[T]) Open(ctx context.Context, o topology.SinkOpen) (topology.SinkWriter[T], error) {
-	w, err := s.open(ctx, o)
-	if err != nil {
-		return nil, fmt.Errorf("topic sink %q: %w", o.Sink, err)
-	}
-	return w, nil
-}
-
-func (s sink[T]) open(ctx context.Context, o topology.SinkOpen) (topology.SinkWriter[T], error) {
 	t, err := s.topic.open(ctx)
 	if err != nil {
 		return nil, err

@@ -183,12 +183,13 @@ func (r *partitionReader[T]) endOfBatch(ctx context.Context, b *topology.Batch[T
 }
 
 func (r *partitionReader[T]) decode(b *topology.Batch[T]) error {
-	v, err := r.codec.Decode(r.record.Value)
+	v, err := r.value()
 	if err != nil {
 		return &dataflow.RecordError{
 			Raw:   append([]byte{}, r.record.Value...),
 			Where: fmt.Sprintf("topic %s, partition %d, offset %d", r.topic.Name(), r.partition, r.offset-1),
 			Err:   fmt.Errorf("the record cannot be decoded: %w", err),
+			Stack: dataflow.StackOf(err),
 		}
 	}
 	if len(r.record.Headers) > 0 {
@@ -204,6 +205,12 @@ func (r *partitionReader[T]) decode(b *topology.Batch[T]) error {
 		b.Times = append(b.Times, r.record.Time)
 	}
 	return nil
+}
+
+// value decodes the record at hand, by a codec that may be the user's.
+func (r *partitionReader[T]) value() (v T, err error) {
+	defer dataflow.Recovered(&err)
+	return r.codec.Decode(r.record.Value)
 }
 
 // Position is the offset of the next record.

@@ -13,18 +13,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"reflect"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/troupestream/troupe/internal/connectortest"
 	"github.com/troupestream/troupe/topology"
 )
-
-// patience is how long anything may take that should not take long.
-const patience = 30 * time.Second
 
 // Case is one place to write to.
 type Case[T any] struct {
@@ -42,6 +37,9 @@ type Harness[T any] struct {
 	Record func(i int) T
 	// Poison makes a record that cannot be written; nil if there is none.
 	Poison func() T
+	// Panicking makes a record on which user code that the sink calls panics, each
+	// time; nil if the sink calls none.
+	Panicking func() T
 	// HiddenUntilCommit: in exactly-once mode, nothing shows before Commit.
 	HiddenUntilCommit bool
 	// Unordered: Contents come in any order.
@@ -66,7 +64,8 @@ func Run[T any](t *testing.T, h Harness[T]) {
 	t.Run("CheckpointsOverlap", h.checkpointsOverlap)
 	t.Run("KilledAnywhere", h.killedAnywhere)
 	t.Run("Rescaled", h.rescaled)
-	t.Run("PoisonIsNamed", h.poisonIsNamed)
+	t.Run("PoisonIsNamed", func(t *testing.T) { h.poisonIsNamed(t, h.Poison, false) })
+	t.Run("PanicIsNamed", func(t *testing.T) { h.poisonIsNamed(t, h.Panicking, true) })
 	t.Run("Cancelled", h.cancelled)
 	t.Run("LeaksNothing", h.leaksNothing)
 }
@@ -431,20 +430,21 @@ func (h *Harness[T]) writeRange(t *testing.T, w topology.SinkWriter[T], from, n 
 	}
 }
 
-func (h *Harness[T]) poisonIsNamed(t *testing.T) {
-	if h.Poison == nil {
-		t.Skip("every record can be written")
+func (h *Harness[T]) poisonIsNamed(t *testing.T, make func() T, panics bool) {
+	if make == nil {
+		t.Skip("there is no such record")
 	}
 	j := h.start(t)
 	j.write(2)
-	b := &topology.Batch[T]{Values: []T{h.Record(2), h.Poison(), h.Record(3)}}
-	err := j.w.Write(deadline(t), b)
-	var poison *topology.RecordError
-	if !errors.As(err, &poison) {
-		t.Fatalf("writing poison returned %v, want a *RecordError", err)
-	}
-	if poison.Index != 1 || poison.Err == nil {
+	err := j.w.Write(deadline(t), &topology.Batch[T]{Values: []T{h.Record(2), make(), h.Record(3)}})
+	if poison := connectortest.Poison(t, err, panics); poison.Index != 1 {
 		t.Errorf("the error names record %d (%v), want 1", poison.Index, poison.Err)
+	}
+	if panics { // it is tried again, with what follows it
+		err := j.w.Write(deadline(t), &topology.Batch[T]{Values: []T{make(), h.Record(3)}})
+		if poison := connectortest.Poison(t, err, panics); poison.Index != 0 {
+			t.Errorf("tried again, the error names record %d (%v), want 0", poison.Index, poison.Err)
+		}
 	}
 	j.next = 3 // the ones in front of it were written, those behind it were not
 	j.write(2)
@@ -467,7 +467,7 @@ func (h *Harness[T]) cancelled(t *testing.T) {
 		if err == nil {
 			j.next = 4
 		}
-	case <-time.After(patience):
+	case <-time.After(connectortest.Patience):
 		t.Fatal("a cancelled Write does not return")
 	}
 	j.write(2)
@@ -477,7 +477,7 @@ func (h *Harness[T]) cancelled(t *testing.T) {
 }
 
 func (h *Harness[T]) leaksNothing(t *testing.T) {
-	once := func() {
+	connectortest.LeaksNothing(t, h.Pooled, func() {
 		c := h.New(t)
 		w, err := c.Sink().Open(deadline(t), request(1, 0, 1))
 		if err != nil {
@@ -488,34 +488,7 @@ func (h *Harness[T]) leaksNothing(t *testing.T) {
 			t.Fatalf("Close: %v", err)
 		}
 		w.Close()
-	}
-	once() // what a sink keeps for good is not a leak
-	ignored, files := []goleak.Option{goleak.IgnoreCurrent()}, openFiles()
-	for _, f := range h.Pooled {
-		ignored = append(ignored, goleak.IgnoreAnyFunction(f))
-	}
-	for range 5 {
-		once()
-	}
-	if err := goleak.Find(ignored...); err != nil {
-		t.Error(err)
-	}
-	if now := openFiles(); now > files {
-		t.Errorf("%d files are open, %d were before", now, files)
-	}
+	})
 }
 
-// openFiles counts the file descriptors of the process, where that is possible.
-func openFiles() int {
-	fds, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return 0
-	}
-	return len(fds)
-}
-
-func deadline(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
-	return ctx
-}
+func deadline(t *testing.T) context.Context { return connectortest.Deadline(t) }

@@ -10,20 +10,15 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"reflect"
 	goruntime "runtime"
 	"slices"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/troupestream/troupe/internal/connectortest"
 	"github.com/troupestream/troupe/topology"
 )
-
-// patience is how long anything may take that should not take long.
-const patience = 30 * time.Second
 
 // Case is a source and what it must yield.
 type Case[T any] struct {
@@ -50,6 +45,9 @@ type Harness[T any] struct {
 	// Poisoned makes a source with a record that cannot be read; nil if there
 	// is no such thing.
 	Poisoned func(t *testing.T) Case[T]
+	// Panicking is Poisoned with a record on which user code that the source calls
+	// panics; nil if the source calls none.
+	Panicking func(t *testing.T) Case[T]
 	// Waiting makes a source whose splits have nothing to read and may get some
 	// later; nil if the source never waits.
 	Waiting func(t *testing.T) topology.Source[T]
@@ -79,7 +77,8 @@ func Run[T any](t *testing.T, h Harness[T]) {
 	t.Run("UnknownSplitIsRefused", h.unknownSplit)
 	t.Run("Cancelled", h.cancelled)
 	t.Run("CancelledWhileWaiting", h.cancelledWhileWaiting)
-	t.Run("PoisonIsPassedOver", h.poisonIsPassedOver)
+	t.Run("PoisonIsPassedOver", func(t *testing.T) { h.poisonIsPassedOver(t, h.Poisoned, false) })
+	t.Run("PanicIsPassedOver", func(t *testing.T) { h.poisonIsPassedOver(t, h.Panicking, true) })
 	t.Run("DoesNotReadAhead", h.doesNotReadAhead)
 	t.Run("LeaksNothing", h.leaksNothing)
 }
@@ -241,24 +240,24 @@ func (h *Harness[T]) cancelledWhileWaiting(t *testing.T) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("a Read that was cancelled while it waited returned %v, want context.Canceled", err)
 		}
-	case <-time.After(patience):
+	case <-time.After(connectortest.Patience):
 		t.Fatal("Read does not return although it was cancelled")
 	}
 }
 
-func (h *Harness[T]) poisonIsPassedOver(t *testing.T) {
-	if h.Poisoned == nil {
-		t.Skip("every record of the source can be read")
+func (h *Harness[T]) poisonIsPassedOver(t *testing.T, make func(t *testing.T) Case[T], panics bool) {
+	if make == nil {
+		t.Skip("the source has no such record")
 	}
 	for _, size := range []int{1, 4, 1000} {
-		c := h.Poisoned(t)
+		c := make(t)
 		for s, at := range c.Poison {
-			h.poisonAt(t, c, s, at, size)
+			h.poisonAt(t, c, s, at, size, panics)
 		}
 	}
 }
 
-func (h *Harness[T]) poisonAt(t *testing.T, c Case[T], s string, at, size int) {
+func (h *Harness[T]) poisonAt(t *testing.T, c Case[T], s string, at, size int, panics bool) {
 	r := h.open(t, c.Source, s, nil)
 	defer r.Close()
 	var got []T
@@ -267,7 +266,6 @@ func (h *Harness[T]) poisonAt(t *testing.T, c Case[T], s string, at, size int) {
 		b := new(topology.Batch[T])
 		err := r.Read(deadline(t), b, size)
 		got = append(got, b.Values...)
-		var poison *topology.RecordError
 		switch {
 		case err == io.EOF:
 			if behind == nil {
@@ -276,19 +274,17 @@ func (h *Harness[T]) poisonAt(t *testing.T, c Case[T], s string, at, size int) {
 			h.compare(t, s, got, c.Want[s])
 			h.resumeBehind(t, c, s, behind, at)
 			return
-		case errors.As(err, &poison):
+		case err != nil:
 			if behind != nil {
 				t.Fatalf("split %q: reported twice: %v", s, err)
 			}
 			if len(got) != at {
 				t.Errorf("split %q: the poison was reported after %d records, want %d", s, len(got), at)
 			}
-			if poison.Where == "" || poison.Err == nil {
-				t.Errorf("split %q: the error does not say where or why: %+v", s, poison)
+			if poison := connectortest.Poison(t, err, panics); poison.Where == "" {
+				t.Errorf("split %q: the error does not say where: %v", s, poison)
 			}
 			behind = r.Position()
-		case err != nil:
-			t.Fatalf("split %q: %v, want a *RecordError", s, err)
 		}
 	}
 }
@@ -322,21 +318,7 @@ func (h *Harness[T]) doesNotReadAhead(t *testing.T) {
 func (h *Harness[T]) leaksNothing(t *testing.T) {
 	c := h.New(t)
 	ids := splits(t, c.Source)
-	// Once beforehand: what a source keeps for good is not a leak.
-	h.openAndClose(t, c.Source, ids)
-	ignored, files := []goleak.Option{goleak.IgnoreCurrent()}, openFiles()
-	for _, f := range h.Pooled {
-		ignored = append(ignored, goleak.IgnoreAnyFunction(f))
-	}
-	for range 5 {
-		h.openAndClose(t, c.Source, ids)
-	}
-	if err := goleak.Find(ignored...); err != nil {
-		t.Error(err)
-	}
-	if now := openFiles(); now > files {
-		t.Errorf("%d files are open, %d were before", now, files)
-	}
+	connectortest.LeaksNothing(t, h.Pooled, func() { h.openAndClose(t, c.Source, ids) })
 }
 
 func (h *Harness[T]) openAndClose(t *testing.T, s topology.Source[T], ids []string) {
@@ -350,15 +332,6 @@ func (h *Harness[T]) openAndClose(t *testing.T, s topology.Source[T], ids []stri
 			t.Fatalf("Close: %v", err)
 		}
 	}
-}
-
-// openFiles counts the file descriptors of the process, where that is possible.
-func openFiles() int {
-	fds, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return 0
-	}
-	return len(fds)
 }
 
 func splits[T any](t *testing.T, s topology.Source[T]) []string {
@@ -424,8 +397,4 @@ func (h *Harness[T]) compare(t *testing.T, split string, got, want []T) {
 	}
 }
 
-func deadline(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
-	return ctx
-}
+func deadline(t *testing.T) context.Context { return connectortest.Deadline(t) }

@@ -178,6 +178,7 @@ func (t *task) take(c *channel, p *dataflow.Parcel) error {
 		return nil
 	}
 	t.metricsOf(n.Name).In.Add(int64(p.Records))
+	c.wire.Link.Columns(p.Batch).Origin = t.Origin(c.head, c.number)
 	return dataflow.WriteBatch(t.Env(n), n.Policy, c.wire.Link, t.writer, p.Batch)
 }
 
@@ -292,7 +293,7 @@ func (t *task) unreadable(s *split, bad *dataflow.RecordError) error {
 	case dataflow.ToTopic:
 		m.DeadLetters.Add(1)
 		t.run.d.letters = append(t.run.d.letters, dataflow.DeadLetter{Topic: n.Policy.Topic, Node: n.Name,
-			Value: bad.Raw, Time: dataflow.NoTime, Error: bad.Error(), Attempts: 1, Origin: s.id})
+			Value: bad.Raw, Time: dataflow.NoTime, Error: bad.Error(), Stack: bad.Stack, Attempts: 1, Origin: s.id})
 		return nil
 	case dataflow.SkipRecord:
 		m.Skipped.Add(1)
