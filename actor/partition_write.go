@@ -132,15 +132,12 @@ func (f *flight) fly(ctx context.Context, log storage.Log, nonce []byte) {
 	}
 }
 
-// batchOverhead is room for the header of a batch and of each of its sections.
-const batchOverhead, sectionOverhead = 128, 48
+// batchHead is room for the head of most batches. AppendBatch makes that for the
+// records.
+const batchHead = 256
 
 func (f *flight) encode() (err error) {
-	size := batchOverhead
-	for i := range f.sections {
-		size += len(f.sections[i].Records) + len(f.sections[i].Producer) + sectionOverhead
-	}
-	f.data, err = codec.AppendBatch(make([]byte, 0, size), &f.info, f.sections)
+	f.data, err = codec.AppendBatch(make([]byte, 0, batchHead), &f.info, f.sections)
 	return err
 }
 

@@ -40,8 +40,9 @@ func FromOffset(offset uint64) From { return From{kind: fromOffset, offset: offs
 func FromTime(at time.Time) From { return From{kind: fromTime, at: at} }
 
 // readerBytes is how much a reader asks for at once: it holds at most twice as
-// much, what it works on and what it has asked for ahead.
-const readerBytes = 2 << 20
+// much, what it works on and what it has asked for ahead. Four batches of the
+// usual size or more: with fewer the store waits for the next request too often.
+const readerBytes = 4 << 20
 
 // Reader reads one partition in order. It is not safe for concurrent use.
 //

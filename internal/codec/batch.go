@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -50,18 +51,33 @@ func AppendBatch(dst []byte, info *BatchInfo, sections []Section) ([]byte, error
 	headEnd := len(dst) - start
 	dst = append(dst, mpBin32, 0, 0, 0, 0)
 	bodyAt := len(dst)
-	if packed != nil {
-		dst = append(dst, packed...)
-	} else {
-		for i := range sections {
-			dst = append(dst, sections[i].Records...)
-		}
-	}
+	dst = appendBody(dst, packed, sections, info.RecordBytes)
 	if size := len(dst) - start; size > l.BatchBytes {
 		return dst[:start], overLimit("the batch", "bytes", size, "BatchBytes", l.BatchBytes)
 	}
 	seal(dst[start:], headEnd, bodyAt-start)
 	return dst, nil
+}
+
+// appendBody appends the records: packed, or those of the sections as they are,
+// which have so many bytes. When dst has no room for these it is joined with
+// them: that clears no memory that is about to be written, as making room would.
+func appendBody(dst, packed []byte, sections []Section, bytesAll int) []byte {
+	if packed != nil {
+		return append(dst, packed...)
+	}
+	if cap(dst)-len(dst) >= bytesAll {
+		for i := range sections {
+			dst = append(dst, sections[i].Records...)
+		}
+		return dst
+	}
+	pieces := make([][]byte, 1, len(sections)+1)
+	pieces[0] = dst
+	for i := range sections {
+		pieces = append(pieces, sections[i].Records)
+	}
+	return bytes.Join(pieces, nil)
 }
 
 // seal fills in the lengths and checksums, for which room was left. The last

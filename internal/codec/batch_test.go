@@ -508,3 +508,22 @@ func BenchmarkReplay(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/2000, "ns/record")
 }
+
+func TestRoomForABatchMakesNoDifference(t *testing.T) {
+	var sections []Section
+	for i := range 3 {
+		var s Section
+		for j := range i + 1 {
+			s.Add(&Record{Value: bytes.Repeat([]byte{byte(j)}, 100), Time: int64(j)})
+		}
+		sections = append(sections, s)
+	}
+	for _, room := range []int{0, 50, 200, 300, 5000} {
+		dst, info := append(make([]byte, 0, room+6), "before"...), BatchInfo{}
+		got, err := AppendBatch(dst, &info, sections)
+		want, wantErr := AppendBatch(nil, &BatchInfo{}, sections)
+		if err != nil || wantErr != nil || string(got) != "before"+string(want) {
+			t.Errorf("room for %d: %v, %v, %d bytes and %d", room, err, wantErr, len(got), len(want))
+		}
+	}
+}
