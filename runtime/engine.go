@@ -40,6 +40,9 @@ var ErrClosed = errors.New("the engine is closed")
 
 // Open starts an engine. Close it.
 func Open(ctx context.Context, opts ...Option) (*Engine, error) {
+	if ctx == nil {
+		return nil, errors.New("runtime: the context is nil: give Open context.Background()")
+	}
 	c := defaults()
 	if err := c.apply(opts); err != nil {
 		return nil, err
@@ -110,6 +113,9 @@ func (e *Engine) Run(ctx context.Context, b *topology.Builder, opts ...Option) (
 	j, err := e.Start(ctx, b, opts...)
 	if err != nil {
 		return Report{}, err
+	}
+	if j.config.statusForced {
+		defer j.show()()
 	}
 	return j.await(ctx)
 }

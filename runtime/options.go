@@ -87,6 +87,9 @@ func (c *config) apply(opts []Option) error {
 			o(c)
 		}
 	}
+	j := &c.job
+	c.wants(j.checkpoint == 0 || j.savepoint == "", "FromCheckpoint(%d) and FromSavepoint(%q): a job begins with one of them, so leave the other out", j.checkpoint, j.savepoint)
+	c.wants(!j.fresh || j.checkpoint == 0 && j.savepoint == "", "FreshState begins without a checkpoint: leave FromCheckpoint and FromSavepoint out, or FreshState")
 	return errors.Join(c.mistakes...)
 }
 
@@ -265,7 +268,10 @@ func UntilOffset(offset int64) Option {
 // UntilTime makes sources end in front of the first record appended at that
 // time or later.
 func UntilTime(t time.Time) Option {
-	return func(c *config) { c.job.until.Time = t.UnixMilli() }
+	return func(c *config) {
+		c.wants(t.UnixMilli() > 0, "UntilTime: %v is not after 1970", t)
+		c.job.until.Time = t.UnixMilli()
+	}
 }
 
 // UntilEnd makes sources end where they end at the moment they are opened: an
@@ -276,8 +282,9 @@ func UntilEnd() Option { return func(c *config) { c.job.until.End = true } }
 // new graph has no place for is dropped. Without it such a change is refused.
 func AllowLostState() Option { return func(c *config) { c.job.allowLost = true } }
 
-// ShowStatus shows on w how the job is doing, once a second. Run shows it on
-// standard error if that is a terminal; a nil w turns it off.
+// ShowStatus shows on w how the job is doing, once a second, for as long as Run or
+// Engine.Run runs it. Without it Run shows it on standard error if that is a
+// terminal, and Engine.Run does not. A nil w turns it off.
 func ShowStatus(w io.Writer) Option {
 	return func(c *config) { c.job.status, c.job.statusForced = w, true }
 }

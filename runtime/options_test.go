@@ -1,0 +1,55 @@
+package runtime_test
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/troupestream/troupe/runtime"
+	"github.com/troupestream/troupe/sinks"
+	"github.com/troupestream/troupe/sources"
+	"github.com/troupestream/troupe/topology"
+)
+
+// TestOptionsThatContradict are refused before anything is opened.
+func TestOptionsThatContradict(t *testing.T) {
+	for name, c := range map[string]struct {
+		options []runtime.Option
+		says    string
+	}{
+		"two checkpoints":          {[]runtime.Option{runtime.FromCheckpoint(1), runtime.FromSavepoint("before")}, `FromSavepoint("before")`},
+		"a checkpoint, and none":   {[]runtime.Option{runtime.FromCheckpoint(1), runtime.FreshState()}, "FreshState"},
+		"a savepoint, and none":    {[]runtime.Option{runtime.FreshState(), runtime.FromSavepoint("before")}, "FreshState"},
+		"an end before time began": {[]runtime.Option{runtime.UntilTime(time.UnixMilli(0))}, "UntilTime"},
+	} {
+		e, err := runtime.Open(within(t), append(c.options, runtime.DataDir(t.TempDir()))...)
+		if err == nil {
+			closeEngine(t, e)
+		}
+		if err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: got %v, want an error that says %s", name, err, c.says)
+		}
+	}
+	var none context.Context
+	if _, err := runtime.Open(none); err == nil {
+		t.Error("no context, and no error")
+	}
+}
+
+// TestAnEngineShowsStatusWhenItIsTold: on what it was told.
+func TestAnEngineShowsStatusWhenItIsTold(t *testing.T) {
+	var shown bytes.Buffer
+	b := topology.New("shown")
+	topology.To(topology.From(b, "in", sources.Slice(1, 2, 3)), "out", sinks.Discard[int]())
+	e := openFaults(t, t.TempDir())
+	if _, err := e.Run(within(t), b, runtime.ShowStatus(&shown)); err != nil {
+		t.Fatal(err)
+	}
+	closeEngine(t, e)
+	// Its line is cleared at the end, however short the job was.
+	if !strings.HasSuffix(shown.String(), "\r\x1b[K") {
+		t.Errorf("it showed %q", &shown)
+	}
+}
