@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,12 +39,14 @@ type attempt struct {
 	cancel context.CancelFunc
 	group  sync.WaitGroup
 	failed atomic.Bool
+	calls  calls
 }
 
 // background runs the I/O of one of the attempt's actors. Sources, sinks and
 // codecs may be the user's: a panic there ends the attempt, not the process.
 func (a *attempt) background(who string, f func(ctx context.Context)) {
 	a.group.Go(func() {
+		defer a.calls.enter(who).leave()
 		if err := a.guarded(who, f); err != nil {
 			a.fail(who, err)
 		}
@@ -53,22 +54,33 @@ func (a *attempt) background(who string, f func(ctx context.Context)) {
 }
 
 // guarded runs f and returns its panic, if there is one, as an error.
-func (a *attempt) guarded(who string, f func(ctx context.Context)) (err error) {
-	defer func() {
-		if reason := recover(); reason != nil {
-			a.sys.log.Error("user code panicked", "job", a.spec.Name, "in", who, "reason", reason, "stack", string(debug.Stack()))
-			err = fmt.Errorf("%s panicked: %w", who, asError(reason))
-		}
-	}()
-	f(a.ctx)
+func (a *attempt) guarded(who string, f func(ctx context.Context)) error {
+	if err := dataflow.Protect(func() error { f(a.ctx); return nil }); err != nil {
+		return fmt.Errorf("%s: %w", who, err)
+	}
 	return nil
+}
+
+// call runs a part of a source or sink, and names it in its error or panic.
+func (a *attempt) call(n *dataflow.Node, f func() error) error {
+	defer a.calls.enter(n.Title()).leave()
+	return n.Call(f)
+}
+
+// tellStack logs where user code has panicked, if err says that it has.
+func (a *attempt) tellStack(err error) {
+	if stack := dataflow.StackOf(err); stack != "" {
+		a.sys.log.Error("user code panicked", "job", a.spec.Name, "error", err, "stack", stack)
+	}
 }
 
 // closing is what closes a task, which may be the user's code, too: its panic is
 // an error, and the other tasks are closed all the same.
 func (a *attempt) closing(who string, f func() error) func() error {
 	return func() (err error) {
+		defer a.calls.enter("closing " + who).leave()
 		panicked := a.guarded("closing "+who, func(context.Context) { err = f() })
+		a.tellStack(panicked)
 		return cmp.Or(panicked, err)
 	}
 }
@@ -77,6 +89,7 @@ func (a *attempt) closing(who string, f func() error) func() error {
 // do not.
 func (a *attempt) fail(task string, err error) {
 	if a.ctx.Err() == nil && a.failed.CompareAndSwap(false, true) {
+		a.tellStack(err)
 		a.sys.Send(a.job, attemptFailed{attempt: a.number, task: task, err: err})
 	}
 }

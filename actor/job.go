@@ -132,14 +132,15 @@ func (j *job) begin() {
 	a.letters = newLetterbox(a)
 	j.attempt, j.preparing, j.running, j.ending, j.releasing = a, true, false, false, false
 	j.children = map[string]*pactor.PID{}
-	a.background("the preparation", func(context.Context) {
+	a.group.Go(func() {
 		m := attemptPrepared{attempt: a}
-		err := a.guarded("a source, a sink or a codec, while it was opened,", func(ctx context.Context) {
+		err := a.guarded("what the job reads, writes or stores cannot be opened", func(ctx context.Context) {
 			m.ready, m.err = a.prepare(ctx)
 		})
 		if err != nil {
 			m.ready, m.err = nil, err
 		}
+		a.tellStack(m.err)
 		j.sys.Send(j.self, m)
 	})
 }

@@ -42,6 +42,15 @@ type readyTask struct {
 	close           func() error
 }
 
+// title is what the task is called in errors: it, and the operators it runs.
+func (t *readyTask) title(p *dataflow.Plan) string {
+	var names []string
+	for _, n := range p.Chains[t.key.chain].Nodes {
+		names = append(names, n.Name)
+	}
+	return fmt.Sprintf("task %s (%s)", t.name, strings.Join(names, ", "))
+}
+
 // close lets go of what the tasks have open.
 func (r *readyTasks) close() {
 	for _, t := range r.tasks {
@@ -143,11 +152,10 @@ func (a *attempt) planTasks(ctx context.Context) (map[*dataflow.Node][]string, e
 		if n.Role != dataflow.Source {
 			continue
 		}
-		ids, err := n.Source.Splits(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("source %q: %w", n.Name, err)
+		if err := a.call(n, func() (err error) { splits[n], err = n.Source.Splits(ctx); return err }); err != nil {
+			return nil, err
 		}
-		splits[n], counts[n.ID] = ids, len(ids)
+		counts[n.ID] = len(splits[n])
 	}
 	plan, err := dataflow.NewPlan(a.spec.Nodes, a.spec.Parallelism, counts)
 	a.plan = plan
@@ -301,7 +309,24 @@ func (a *attempt) known(m *checkpoint.Manifest) *checkpoint.Manifest {
 			kept.Segments[n.Name] = groups
 		}
 	}
+	if m.Bounded {
+		a.goOn(&kept)
+	}
 	return &kept
+}
+
+// goOn makes a checkpoint of a job that came to the end it was told one to go on
+// from: sources where they were, with what keys have. Event time had come to its
+// end, too, and begins anew.
+func (a *attempt) goOn(m *checkpoint.Manifest) {
+	m.Finished, m.Settled = false, false
+	positions := m.Positions
+	m.Positions = map[string]map[string][]byte{}
+	for _, n := range a.spec.Nodes {
+		if saved := positions[n.Name]; saved != nil && n.Role == dataflow.Source {
+			m.Positions[n.Name] = saved
+		}
+	}
 }
 
 // recommit opens the sinks of a job that has finished, and closes them, if the
@@ -316,8 +341,8 @@ func (b *taskBuilder) recommit() error {
 				continue
 			}
 			for i := range c.Parallelism {
-				if err := b.openAndClose(n, c, i); err != nil {
-					return fmt.Errorf("the job has finished, but its last results may not be out: sink %q: %w", n.Name, err)
+				if err := b.attempt.call(n, func() error { return b.openAndClose(n, c, i) }); err != nil {
+					return fmt.Errorf("the job has finished, but its last results may not be out: %w", err)
 				}
 			}
 		}
@@ -409,14 +434,16 @@ func (b *taskBuilder) edges(c *dataflow.Chain, index int) (map[*dataflow.Wire]*o
 
 func (b *taskBuilder) buildSink(r readyTask, c *dataflow.Chain, index int, in inputs) (readyTask, error) {
 	n, a := c.Sink, b.attempt
-	w, err := n.Sink.Open(b.ctx, b.sinkOpen(n, c, index))
+	var w dataflow.SinkWriter
+	err := a.call(n, func() (err error) { w, err = n.Sink.Open(b.ctx, b.sinkOpen(n, c, index)); return err })
 	if err != nil {
-		return r, fmt.Errorf("sink %q: %w", n.Name, err)
+		return r, err
 	}
+	env := &dataflow.Env{Context: a.ctx, Job: a.spec.Name, Node: n.Name, Task: index, Tasks: c.Parallelism, Origins: c.Origins(),
+		Now: a.now, Metrics: a.spec.Counters.Of(n.Name, index), DeadLetter: a.letters.put, Warn: a.sys.log.Warn}
 	r.sinks, r.close, r.writes = true, w.Close, n.Topic
-	r.actor = &sink{attempt: a, name: r.name, node: n, index: index, policy: n.Policy, writer: w, in: in,
-		aligner: newAlignment(a, len(in.channels)),
-		times:   watermark.NewTracker(len(in.channels)), metrics: a.spec.Counters.Of(n.Name, index),
+	r.actor = &sink{attempt: a, name: r.name, node: n, index: index, env: env, writer: w, in: in,
+		aligner: newAlignment(a, len(in.channels)), times: watermark.NewTracker(len(in.channels)),
 		site: a.spec.Tracer.Site(telemetry.Send, b.destination(n.Name, index))}
 	return r, nil
 }
@@ -438,6 +465,7 @@ func (b *taskBuilder) sinkOpen(n *dataflow.Node, c *dataflow.Chain, index int) d
 func (b *taskBuilder) buildTask(r readyTask, c *dataflow.Chain, index int, in inputs) (readyTask, error) {
 	a := b.attempt
 	byWire, out := b.edges(c, index)
+	defer a.calls.enter(r.title(a.plan)).leave()
 	task, err := dataflow.NewTask(a.plan, c, index, b.options(c, index, byWire))
 	if err != nil {
 		return r, err
@@ -458,7 +486,7 @@ func (b *taskBuilder) options(c *dataflow.Chain, index int, edges map[*dataflow.
 	o := dataflow.TaskOptions{
 		Context: a.ctx, Job: a.spec.Name, KeyGroups: a.spec.KeyGroups, BatchSize: a.spec.BatchSize,
 		Incarnation: a.incarnation(), ExactlyOnce: a.spec.ExactlyOnce, Resumed: b.manifest != nil,
-		Now: a.now, DeadLetter: a.letters.put, Warn: func(msg string, args ...any) { a.sys.log.Warn(msg, args...) },
+		Now: a.now, DeadLetter: a.letters.put, Warn: a.sys.log.Warn,
 		Metrics:    func(node string) *dataflow.Metrics { return a.spec.Counters.Of(node, index) },
 		Edge:       func(w *dataflow.Wire) dataflow.Edge { return edges[w] },
 		SinkStates: map[string][][]byte{},
@@ -533,17 +561,9 @@ func (b *taskBuilder) buildSource(r readyTask, c *dataflow.Chain, index int, cor
 	for _, id := range b.splitsOf(c, index) {
 		request := b.openRequest(n, id)
 		sp := &split{id: id, position: request.Position}
-		reader, err := n.Source.Open(b.ctx, request)
-		if err != nil {
-			return r, errors.Join(fmt.Errorf("source %q: %w", n.Name, err), r.close())
+		if err := b.attempt.call(n, func() error { return sp.open(b.ctx, n.Source, request) }); err != nil {
+			return r, errors.Join(err, r.close())
 		}
-		if sp.position == nil {
-			// Where a source begins may depend on when it is asked: at the end of
-			// a topic, say. A checkpoint in front of the first record must not
-			// pass over what comes until the job resumes.
-			sp.position = reader.Position()
-		}
-		sp.reader = reader
 		s.splits = append(s.splits, sp)
 	}
 	if index == 0 && b.continues(n) {
@@ -552,6 +572,21 @@ func (b *taskBuilder) buildSource(r readyTask, c *dataflow.Chain, index int, cor
 	b.attempt.spec.Counters.setLag(n.Name, index, s.lag)
 	r.actor = s
 	return r, nil
+}
+
+func (sp *split) open(ctx context.Context, driver dataflow.SourceDriver, r dataflow.OpenRequest) error {
+	reader, err := driver.Open(ctx, r)
+	if err != nil {
+		return err
+	}
+	sp.reader = reader
+	if sp.position == nil {
+		// Where a source begins may depend on when it is asked: at the end of a
+		// topic, say. A checkpoint in front of the first record must not pass over
+		// what comes until the job resumes.
+		sp.position = reader.Position()
+	}
+	return nil
 }
 
 // openRequest says what of a split to read. Where a replay begins and where

@@ -2,7 +2,6 @@ package actor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	pactor "github.com/asynkron/protoactor-go/actor"
@@ -29,12 +28,11 @@ type sink struct {
 	self    *pactor.PID
 	node    *dataflow.Node
 	index   int
-	policy  dataflow.Policy
+	env     *dataflow.Env
 	writer  dataflow.SinkWriter
 	in      inputs
 	aligner alignment
 	times   *watermark.Tracker
-	metrics *dataflow.Metrics
 	site    *telemetry.Site // of its spans; nil: none
 
 	busy    bool
@@ -75,12 +73,12 @@ func (s *sink) Receive(ctx pactor.Context) {
 // returns.
 func (s *sink) background(f func(ctx context.Context) (then func())) {
 	s.busy = true
-	s.attempt.background(fmt.Sprintf("sink %q", s.node.Name), func(ctx context.Context) {
+	s.attempt.background(s.node.Title(), func(ctx context.Context) {
 		s.attempt.sys.Send(s.self, sinkWorked{then: f(ctx)})
 	})
 }
 
-func (s *sink) fail(err error) { s.attempt.fail(s.name, fmt.Errorf("sink %q: %w", s.node.Name, err)) }
+func (s *sink) fail(err error) { s.attempt.fail(s.name, fmt.Errorf("%s: %w", s.node.Title(), err)) }
 
 func (s *sink) work() {
 	for !s.busy && !s.attempt.failed.Load() {
@@ -103,15 +101,18 @@ func (s *sink) take(i int) {
 		s.heed(i, p)
 		return
 	}
-	s.metrics.In.Add(int64(p.Records))
+	s.env.Metrics.In.Add(int64(p.Records))
 	link := s.in.channels[i].link
-	s.background(func(ctx context.Context) func() {
-		span := s.site.Start(p.Records, link.Columns(p.Batch).Traces)
-		err := s.write(ctx, link, p.Batch)
+	s.background(func(context.Context) func() {
+		defer link.Release(p.Batch)
+		c := link.Columns(p.Batch)
+		c.Origin = i
+		span := s.site.Start(p.Records, c.Traces)
+		err := dataflow.WriteBatch(s.env, s.node.Policy, link, s.writer, p.Batch)
 		span.End(err)
 		return func() {
 			if err != nil {
-				s.fail(err)
+				s.attempt.fail(s.name, err) // it names the sink
 				return
 			}
 			s.heed(i, p)
@@ -119,49 +120,11 @@ func (s *sink) take(i int) {
 	})
 }
 
-// write writes a batch, passing over records that the sink cannot take if its
-// error policy allows that.
-func (s *sink) write(ctx context.Context, link dataflow.Link, batch any) error {
-	defer func() { link.Release(batch) }()
-	for {
-		err := s.writer.Write(ctx, batch)
-		var bad *dataflow.RecordError
-		if !errors.As(err, &bad) {
-			return err
-		}
-		if err := s.unwritable(link, batch, bad); err != nil {
-			return err
-		}
-		rest := link.Tail(batch, bad.Index+1)
-		link.Release(batch)
-		batch = rest
-	}
-}
-
-func (s *sink) unwritable(link dataflow.Link, batch any, bad *dataflow.RecordError) error {
-	s.metrics.Failures.Add(1)
-	switch s.policy.Then {
-	case dataflow.ToTopic:
-		s.metrics.DeadLetters.Add(1)
-		time := dataflow.NoTime
-		if times := link.Columns(batch).Times; bad.Index < len(times) {
-			time = times[bad.Index]
-		}
-		return s.attempt.letters.put(dataflow.DeadLetter{Topic: s.policy.Topic, Node: s.node.Name,
-			Value: s.writer.Encode(batch, bad.Index), Time: time, Error: bad.Error(), Attempts: 1})
-	case dataflow.SkipRecord:
-		s.metrics.Skipped.Add(1)
-		return nil
-	default:
-		return fmt.Errorf("cannot write a record: %w; give the sink another error policy to pass over such records", bad)
-	}
-}
-
 // heed acts on what follows a parcel's records.
 func (s *sink) heed(i int, p *parcel) {
 	s.in.consumed(i, p.MailboxBytes())
 	if low, _, changed := s.times.Update(i, p.Watermark, p.Idle); changed {
-		s.metrics.Watermark.Store(low)
+		s.env.Metrics.Watermark.Store(low)
 	}
 	if p.Barrier != 0 && s.aligner.barrier(i, p.Barrier) {
 		s.prepare(p.Barrier)

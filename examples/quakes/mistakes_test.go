@@ -36,7 +36,7 @@ func TestMistakes(t *testing.T) {
 		{"outputs are one", []string{"-out", "DIR/x", "-late", "DIR/x"}, nil, 1,
 			`-out and -late are both DIR/x, give each output a name of its own`},
 		{"no directory for an output", []string{"-out", "DIR/none/w"}, nil, 1,
-			`sink "windows": json lines sink "windows": DIR/none/w cannot be created because its directory does not exist; create DIR/none first: file does not exist`},
+			`sink "windows": DIR/none/w cannot be created because its directory does not exist; create DIR/none first: file does not exist`},
 		{"parent of data is missing", []string{"-data", "DIR/none/data"}, nil, 1,
 			"create data directory DIR/none/data: its parent DIR/none does not exist, create it first: file does not exist"},
 		{"data is a file", []string{"-data", "DIR/file"}, writes("file", ""), 1,

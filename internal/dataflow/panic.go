@@ -43,5 +43,30 @@ func StackOf(err error) string {
 	if errors.As(err, &p) {
 		return p.Stack
 	}
+	var f *Failure
+	if errors.As(err, &f) {
+		return f.Stack
+	}
 	return ""
+}
+
+// Call runs a part of the node that a user may have written, and names the node
+// in its error, or its panic.
+func (n *Node) Call(f func() error) error {
+	if err := Protect(f); err != nil {
+		return fmt.Errorf("%s: %w", n.Title(), err)
+	}
+	return nil
+}
+
+// Title is what the node is called in errors.
+func (n *Node) Title() string {
+	kind := "operator"
+	switch n.Role {
+	case Source:
+		kind = "source"
+	case Sink:
+		kind = "sink"
+	}
+	return fmt.Sprintf("%s %q", kind, n.Name)
 }

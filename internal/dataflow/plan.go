@@ -27,6 +27,18 @@ type Chain struct {
 // Name is the name of the chain's first node.
 func (c *Chain) Name() string { return c.Nodes[0].Name }
 
+// Origins are the ids of what a task of the chain receives from: the channels of
+// its wires, in order. Those of a source are its splits, which it has to find.
+func (c *Chain) Origins() []string {
+	var all []string
+	for _, w := range c.In {
+		for i := range w.From.Parallelism {
+			all = append(all, fmt.Sprintf("%s/%d/%d", w.Node.Name, w.Port, i))
+		}
+	}
+	return all
+}
+
 // Wire connects an output of a chain to the inputs of another. Every task of
 // From has a sender, every task of To a head with one channel per task of From.
 type Wire struct {

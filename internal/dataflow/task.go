@@ -1,6 +1,7 @@
 package dataflow
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -85,12 +86,9 @@ func (t *Task) addHeads() {
 		add(c.Source.Outputs[0].Link, max(1, len(t.options.Origins)))
 		return
 	}
-	t.options.Origins = nil
+	t.options.Origins = t.Chain.Origins()
 	for _, w := range t.Chain.In {
 		add(w.Link, w.From.Parallelism)
-		for i := range w.From.Parallelism {
-			t.options.Origins = append(t.options.Origins, fmt.Sprintf("%s/%d/%d", w.Node.Name, w.Port, i))
-		}
 	}
 }
 
@@ -111,9 +109,9 @@ func (t *Task) Env(n *Node) *Env {
 func (t *Task) add(n *Node, inputs map[*Node]func(int) any) error {
 	switch n.Role {
 	case Operator:
-		i, err := n.NewInstance(t.Env(n))
-		if err != nil {
-			return fmt.Errorf("operator %q: %w", n.Name, err)
+		var i Instance
+		if err := n.Call(func() (err error) { i, err = n.NewInstance(t.Env(n)); return err }); err != nil {
+			return err
 		}
 		t.instances = append(t.instances, namedInstance{n, i})
 		inputs[n] = i.Input
@@ -128,10 +126,11 @@ func (t *Task) add(n *Node, inputs map[*Node]func(int) any) error {
 
 func (t *Task) addInlineSink(n *Node, inputs map[*Node]func(int) any) error {
 	o := &t.options
-	w, err := n.Sink.Open(o.Context, SinkOpen{Job: o.Job, Sink: n.Name, Task: t.Index, Tasks: t.Chain.Parallelism,
-		Incarnation: o.Incarnation, ExactlyOnce: o.ExactlyOnce, Resumed: o.Resumed, States: o.SinkStates[n.Name]})
-	if err != nil {
-		return fmt.Errorf("sink %q: %w", n.Name, err)
+	request := SinkOpen{Job: o.Job, Sink: n.Name, Task: t.Index, Tasks: t.Chain.Parallelism,
+		Incarnation: o.Incarnation, ExactlyOnce: o.ExactlyOnce, Resumed: o.Resumed, States: o.SinkStates[n.Name]}
+	var w SinkWriter
+	if err := n.Call(func() (err error) { w, err = n.Sink.Open(o.Context, request); return err }); err != nil {
+		return err
 	}
 	t.sinks = append(t.sinks, inlineSink{n, w})
 	in := n.Inputs[0]
@@ -403,11 +402,10 @@ func restoreGroups(st Stateful, node string, groups keygroup.Range, s Snapshot) 
 func (t *Task) PrepareSinks(ctx context.Context, checkpoint uint64) (map[string][]byte, error) {
 	states := map[string][]byte{}
 	for _, s := range t.sinks {
-		state, err := s.writer.Prepare(ctx, checkpoint)
+		err := s.node.Call(func() (err error) { states[s.node.Name], err = s.writer.Prepare(ctx, checkpoint); return err })
 		if err != nil {
-			return nil, fmt.Errorf("sink %q: %w", s.node.Name, err)
+			return nil, err
 		}
-		states[s.node.Name] = state
 	}
 	return states, nil
 }
@@ -415,8 +413,8 @@ func (t *Task) PrepareSinks(ctx context.Context, checkpoint uint64) (map[string]
 // CommitSinks commits the inline sinks.
 func (t *Task) CommitSinks(ctx context.Context, checkpoint uint64) error {
 	for _, s := range t.sinks {
-		if err := s.writer.Commit(ctx, checkpoint); err != nil {
-			return fmt.Errorf("sink %q: %w", s.node.Name, err)
+		if err := s.node.Call(func() error { return s.writer.Commit(ctx, checkpoint) }); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -426,9 +424,7 @@ func (t *Task) CommitSinks(ctx context.Context, checkpoint uint64) error {
 func (t *Task) Close() error {
 	var first error
 	for _, s := range t.sinks {
-		if err := s.writer.Close(); err != nil && first == nil {
-			first = fmt.Errorf("sink %q: %w", s.node.Name, err)
-		}
+		first = cmp.Or(first, s.node.Call(s.writer.Close))
 	}
 	return first
 }

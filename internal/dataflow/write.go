@@ -79,11 +79,6 @@ func (o *writing) release() {
 
 // write calls the writer, which may be the user's.
 func write(env *Env, w SinkWriter, batch any) (err error) {
-	defer func() {
-		if stack := StackOf(err); stack != "" && env.Warn != nil {
-			env.Warn("a sink panicked", "job", env.Job, "sink", env.Node, "error", err, "stack", stack)
-		}
-	}()
 	defer Recovered(&err)
 	return w.Write(env.Context, batch)
 }
