@@ -26,8 +26,9 @@ type Troupe struct {
 }
 
 // OpenTroupe opens an engine in a temporary directory. Close it.
-func OpenTroupe(ctx context.Context, d *Data, parallelism int) (*Troupe, error) {
-	e, err := runtime.Open(ctx, runtime.CheckpointEvery(checkpointEvery), runtime.Parallelism(parallelism))
+func OpenTroupe(ctx context.Context, d *Data, parallelism int, more ...runtime.Option) (*Troupe, error) {
+	e, err := runtime.Open(ctx, append([]runtime.Option{runtime.CheckpointEvery(checkpointEvery),
+		runtime.Parallelism(parallelism)}, more...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -6,8 +6,6 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	"go.opentelemetry.io/otel/trace"
-
 	"github.com/troupestream/troupe/internal/dataflow"
 )
 
@@ -104,8 +102,7 @@ func carries(traces []dataflow.Trace, i int) bool {
 }
 
 func (s *Sampler) create(c *dataflow.Columns, i int) {
-	_, span := s.site.tracer.Start(context.Background(), s.site.name, s.site.kind,
-		trace.WithAttributes(s.site.attributes...))
+	_, span := s.site.tracer.Start(context.Background(), s.site.name, s.site.kind, s.site.attributes)
 	span.End()
 	if sc := span.SpanContext(); sc.IsSampled() {
 		c.Traces = append(c.Traces, dataflow.Trace{Index: i, Context: FromSpanContext(sc)})

@@ -46,7 +46,7 @@ type Site struct {
 	tracer     trace.Tracer
 	name       string
 	kind       trace.SpanStartOption
-	attributes []attribute.KeyValue
+	attributes trace.SpanStartOption
 }
 
 // Site returns the site for an operation.
@@ -55,7 +55,7 @@ func (t *Tracer) Site(op Operation, d Destination) *Site {
 		return nil
 	}
 	return &Site{tracer: t.tracer, name: op.String() + " " + d.Name,
-		kind: trace.WithSpanKind(operations[op].kind), attributes: describeSite(op, d)}
+		kind: trace.WithSpanKind(operations[op].kind), attributes: trace.WithAttributes(describeSite(op, d)...)}
 }
 
 func describeSite(op Operation, d Destination) []attribute.KeyValue {
@@ -92,7 +92,7 @@ func (s *Site) Start(count int, traces []dataflow.Trace) BatchSpan {
 		ctx = trace.ContextWithRemoteSpanContext(ctx, links[0].SpanContext)
 	}
 	_, span := s.tracer.Start(ctx, s.name, s.kind, trace.WithLinks(links...),
-		trace.WithAttributes(s.attributes...), trace.WithAttributes(batchAttributes(count, sampled)...))
+		s.attributes, trace.WithAttributes(batchAttributes(count, sampled)...))
 	return BatchSpan{span}
 }
 
