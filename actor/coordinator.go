@@ -189,7 +189,7 @@ func (c *coordinator) complete(p *checkpoint.Pending) {
 	m := checkpoint.Next(c.manifest, checkpoint.Manifest{
 		Job: a.spec.Name, Checkpoint: p.Number, Incarnation: a.incarnation(), TimeMs: now.UnixMilli(),
 		KeyGroups: a.spec.KeyGroups, ExactlyOnce: a.spec.ExactlyOnce, Finished: p.Request.Finished,
-		Savepoint: p.Request.Savepoint, Graph: a.spec.Graph, Retained: c.retained,
+		Bounded: p.Request.Finished && a.spec.Restore.bounded(), Savepoint: p.Request.Savepoint, Graph: a.spec.Graph, Retained: c.retained,
 		Stats: checkpoint.Stats{DurationMs: now.Sub(p.Started).Milliseconds()},
 	}, parts)
 	m.Replace(c.replaced)

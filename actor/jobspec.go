@@ -63,6 +63,9 @@ type Restore struct {
 	Until dataflow.Until
 }
 
+// bounded says whether the job is told where to end.
+func (r *Restore) bounded() bool { return r.Until != dataflow.Until{} }
+
 // JobObserver is told what happens to a job. Calls come from actors and must
 // not block.
 type JobObserver interface {

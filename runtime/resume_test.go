@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/troupestream/troupe/actor/topics"
 	"github.com/troupestream/troupe/runtime"
 	"github.com/troupestream/troupe/sinks"
 	"github.com/troupestream/troupe/sources"
@@ -245,6 +246,60 @@ func TestReplayIntoFreshAndKeptState(t *testing.T) {
 
 	run(runtime.ReplayFromOffset(500))
 	checkTallies(t, out, n)
+}
+
+// TestABoundedJobGoesOn where it ended: what keys have is kept, and event time
+// begins anew.
+func TestABoundedJobGoesOn(t *testing.T) {
+	ctx, dir := within(t), t.TempDir()
+	e := open(t, filepath.Join(dir, "data"))
+	defer e.Close(ctx)
+	visits := topics.Of[int64]("visits")
+	fill := func(from, n int64) {
+		b := topology.New("fill")
+		topology.To(topology.From(b, "in", sources.Generator(func(i int64) int64 { return from + i }, sources.Count(n))), "out", visits.Sink())
+		if _, err := e.Run(ctx, b, runtime.FreshState()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	totals, windows, tardy := sinks.Slice[int64](), sinks.Slice[int](), sinks.Slice[int64]()
+	read := func() *topology.Builder {
+		b := topology.New("read")
+		in := topology.EventTime(topology.From(b, "in", visits.Source()), "time", 0, func(i int64) time.Time { return time.Unix(i, 0) })
+		all := topology.KeyBy(in, "all", func(int64) string { return "" })
+		topology.To(topology.Fold(all, "total", func(_ string, n, _ int64) int64 { return n + 1 }), "totals", topology.Sink[int64](totals))
+		ended, late := topology.WindowFold(all, "minutes", topology.Tumbling(time.Minute), func(_ string, n int, _ int64) int { return n + 1 })
+		topology.To(topology.Map(ended, "count", func(w topology.Window[string, int]) int { return w.Value }), "windows", topology.Sink[int](windows))
+		topology.To(topology.Map(late, "late", func(l topology.Late[int64]) int64 { return l.Value }), "tardy", topology.Sink[int64](tardy))
+		return b
+	}
+	for round, c := range []struct{ from, more, total int64 }{{0, 90, 90}, {90, 0, 90}, {90, 90, 180}} {
+		if c.more > 0 {
+			fill(c.from, c.more)
+		}
+		r, err := e.Run(ctx, read(), runtime.UntilEnd(), runtime.Parallelism(1+round))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !r.Finished || r.AlreadyFinished || r.Checkpoint.Records != c.total {
+			t.Fatalf("round %d: %+v, with %+v", round, r, r.Checkpoint)
+		}
+	}
+	if got := totals.Values(); int64(len(got)) != 180 || slices.Max(got) != 180 {
+		t.Errorf("the totals are %v", got)
+	}
+	// Every round ends its windows; none of what it reads is late.
+	got := windows.Values()
+	slices.Sort(got)
+	if want := []int{30, 30, 60, 60}; !slices.Equal(got, want) {
+		t.Errorf("the windows hold %v, want %v", got, want)
+	}
+	if late := tardy.Values(); len(late) > 0 {
+		t.Errorf("%v came late", late)
+	}
+	if r, err := e.Run(ctx, read(), runtime.UntilEnd()); err != nil || r.Resumed == nil {
+		t.Errorf("once more: %+v, %v", r, err)
+	}
 }
 
 func TestAChangedTopologyIsRefusedWithTheDifference(t *testing.T) {

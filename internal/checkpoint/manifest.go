@@ -23,6 +23,8 @@ type Manifest struct {
 	ExactlyOnce bool   `json:"exactly_once"`
 	// Finished: the input had ended and all results were out.
 	Finished bool `json:"finished,omitempty"`
+	// Bounded: the job was told where to end, so there may be more to read.
+	Bounded bool `json:"bounded,omitempty"`
 	// Settled: it is the last one, and all sinks have committed it.
 	Settled bool `json:"settled,omitempty"`
 	// Savepoint is the name the user gave; such a checkpoint is kept until it
