@@ -92,15 +92,15 @@ func (a *attempt) prepare(ctx context.Context) (*readyTasks, error) {
 	}
 	a.store = store
 	defer store.ReleaseCache()
-	splits, err := a.planTasks(ctx)
+	candidates, err := a.candidates(ctx)
+	if err != nil {
+		return nil, err
+	}
+	splits, err := a.planTasks(ctx, a.finished(candidates[0]))
 	if err != nil {
 		return nil, err
 	}
 	if err := a.letters.open(ctx); err != nil {
-		return nil, err
-	}
-	candidates, err := a.candidates(ctx)
-	if err != nil {
 		return nil, err
 	}
 	for i, m := range candidates {
@@ -145,14 +145,25 @@ func noneReadable(job string, err error) error {
 	return fmt.Errorf("no checkpoint of job %q can be read; restore its data directory from a backup, or begin anew with FreshState: %w", job, err)
 }
 
-// planTasks lists the splits of the sources and plans the tasks.
-func (a *attempt) planTasks(ctx context.Context) (map[*dataflow.Node][]string, error) {
+// finished says whether nothing is left to do behind a checkpoint.
+func (a *attempt) finished(m *checkpoint.Manifest) bool {
+	return m != nil && m.Finished && !m.Bounded && !a.fresh() && !a.replays()
+}
+
+// replays says whether sources are to begin elsewhere than where they were.
+func (a *attempt) replays() bool {
+	return a.spec.Restore.Start.Kind != dataflow.StartDefault && !a.spec.progressed.Load()
+}
+
+// planTasks lists the splits of the sources and plans the tasks. A job that has
+// finished needs its input no more, so that may be gone.
+func (a *attempt) planTasks(ctx context.Context, finished bool) (map[*dataflow.Node][]string, error) {
 	splits, counts := map[*dataflow.Node][]string{}, map[int]int{}
 	for _, n := range a.spec.Nodes {
 		if n.Role != dataflow.Source {
 			continue
 		}
-		if err := a.call(n, func() (err error) { splits[n], err = n.Source.Splits(ctx); return err }); err != nil {
+		if err := a.call(n, func() (err error) { splits[n], err = n.Source.Splits(ctx); return err }); err != nil && !finished {
 			return nil, err
 		}
 		counts[n.ID] = len(splits[n])
@@ -233,14 +244,12 @@ func listed(found []snapshots.Found) string {
 
 // compatible refuses a checkpoint whose state would not fit.
 func (a *attempt) compatible(m *checkpoint.Manifest) error {
-	if m == nil {
+	if m == nil || a.fresh() {
 		return nil
 	}
 	if m.KeyGroups != a.spec.KeyGroups {
-		return fmt.Errorf("job %q was begun with %d key groups and cannot go on with %d: the number is fixed for the life of a job", a.spec.Name, m.KeyGroups, a.spec.KeyGroups)
-	}
-	if a.fresh() {
-		return nil
+		return fmt.Errorf("job %q was begun with %d key groups and cannot go on with %d: give its topology topology.KeyGroups(%d) again, or begin anew with FreshState",
+			a.spec.Name, m.KeyGroups, a.spec.KeyGroups, m.KeyGroups)
 	}
 	return a.spec.Compatible(m.Graph)
 }
@@ -250,13 +259,12 @@ func (a *attempt) fresh() bool { return a.spec.Restore.FreshState && !a.spec.pro
 
 // restore builds all tasks from a manifest; nil: from nothing.
 func (a *attempt) restore(ctx context.Context, m *checkpoint.Manifest, splits map[*dataflow.Node][]string) (*readyTasks, error) {
-	replay := a.spec.Restore.Start.Kind != dataflow.StartDefault && !a.spec.progressed.Load()
-	b := &taskBuilder{attempt: a, ctx: ctx, manifest: a.known(m), splits: splits, replay: replay}
+	b := &taskBuilder{attempt: a, ctx: ctx, manifest: a.known(m), splits: splits, replay: a.replays()}
 	if a.fresh() {
 		b.manifest = nil
 	}
 	a.manifest = b.manifest
-	if b.manifest != nil && b.manifest.Finished && !replay {
+	if a.finished(b.manifest) {
 		return &readyTasks{finished: true}, b.recommit()
 	}
 	// Sinks come last. To open a sink is to commit what the checkpoint promised,

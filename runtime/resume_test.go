@@ -145,6 +145,42 @@ func TestAFinishedJobStaysFinished(t *testing.T) {
 	}
 }
 
+// TestAFinishedJobNeedsItsInputNoMore, and says so rather than that it is gone.
+func TestAFinishedJobNeedsItsInputNoMore(t *testing.T) {
+	ctx, dir := within(t), t.TempDir()
+	in, out := filepath.Join(dir, "in.txt"), filepath.Join(dir, "out.txt")
+	if err := os.WriteFile(in, []byte("a\nb\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	copied := func(opts ...topology.BuilderOption) *topology.Builder {
+		b := topology.New("copied", opts...)
+		lines := topology.KeyBy(topology.From(b, "in", sources.Lines(in)), "all", func(string) string { return "" })
+		topology.To(topology.Fold(lines, "join", func(_, a, b string) string { return a + b }), "out", sinks.Lines(out))
+		return b
+	}
+	e := open(t, filepath.Join(dir, "data"))
+	defer e.Close(ctx)
+	if _, err := e.Run(ctx, copied()); err != nil {
+		t.Fatal(err)
+	}
+	other := copied(topology.KeyGroups(64))
+	if _, err := e.Run(ctx, other); err == nil || !strings.Contains(err.Error(), "KeyGroups(128)") || !strings.Contains(err.Error(), "FreshState") {
+		t.Errorf("other key groups: %v", err)
+	}
+	if r, err := e.Run(ctx, copied(topology.KeyGroups(64)), runtime.FreshState()); err != nil || r.Resumed != nil || !r.Finished {
+		t.Errorf("other key groups, anew: %+v, %v", r, err)
+	}
+	if err := os.Remove(in); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := e.Run(ctx, copied(topology.KeyGroups(64))); err != nil || !r.AlreadyFinished {
+		t.Errorf("without its input: %+v, %v", r, err)
+	}
+	if _, err := e.Run(ctx, copied(topology.KeyGroups(64)), runtime.ReplayFromBeginning()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a replay without its input: %v", err)
+	}
+}
+
 func TestStopDrainsAndTakesALastCheckpoint(t *testing.T) {
 	ctx, dir := within(t), t.TempDir()
 	out, data := filepath.Join(dir, "out.ndjson"), filepath.Join(dir, "data")
