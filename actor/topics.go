@@ -155,9 +155,36 @@ func (s *System) DeleteTopic(ctx context.Context, name string) error {
 	})
 }
 
-func checkTopic(name string, c TopicConfig) error {
+// internalPrefixes begin the names of topics that Troupe keeps for itself.
+var internalPrefixes = []string{"staging-"}
+
+// Internal says whether a name is that of a topic which Troupe keeps for itself.
+// System.Topics lists them, too.
+func Internal(name string) bool {
+	return slices.ContainsFunc(internalPrefixes, func(p string) bool { return strings.HasPrefix(name, p) })
+}
+
+// ErrReserved: the name is one of those that Troupe keeps for itself.
+var ErrReserved = errors.New("the name is reserved: names that begin with " + strings.Join(internalPrefixes, ", ") + " are Troupe's own")
+
+// CheckName says whether a topic of a user can have that name.
+func CheckName(name string) error {
+	if Internal(name) {
+		return fmt.Errorf("topic %s: %w", name, ErrReserved)
+	}
+	return checkName(name)
+}
+
+func checkName(name string) error {
 	if !topicName.MatchString(name) {
-		return fmt.Errorf("declare topic %q: a name consists of a-z, 0-9 and -, begins with a letter and has at most 63 characters", name)
+		return fmt.Errorf("topic %q: a name consists of a-z, 0-9 and -, begins with a letter and has at most 63 characters", name)
+	}
+	return nil
+}
+
+func checkTopic(name string, c TopicConfig) error {
+	if err := checkName(name); err != nil {
+		return fmt.Errorf("declare %w", err)
 	}
 	if c.Partitions < 1 || c.Partitions > PartitionsMax {
 		return fmt.Errorf("declare topic %s: %d partitions: there must be 1 to %d", name, c.Partitions, PartitionsMax)

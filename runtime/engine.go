@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -88,6 +89,9 @@ func (e *Engine) openStore(ctx context.Context) (storage.Store, error) {
 // Declare returns the topic of that name, and creates it when there is none. A
 // topic that was declared differently is an error that names the difference.
 func (e *Engine) Declare(ctx context.Context, name string, c actor.TopicConfig) (*actor.Topic, error) {
+	if err := actor.CheckName(name); err != nil {
+		return nil, err
+	}
 	return e.system.Declare(ctx, name, c)
 }
 
@@ -96,9 +100,10 @@ func (e *Engine) Topic(ctx context.Context, name string) (*actor.Topic, error) {
 	return e.system.Topic(ctx, name)
 }
 
-// Topics lists the topics.
+// Topics lists the topics, without those that Troupe keeps for itself.
 func (e *Engine) Topics(ctx context.Context) ([]actor.TopicInfo, error) {
-	return e.system.Topics(ctx)
+	all, err := e.system.Topics(ctx)
+	return slices.DeleteFunc(all, func(t actor.TopicInfo) bool { return actor.Internal(t.Name) }), err
 }
 
 // System returns the actor system, for programs that bring actors of their own.

@@ -3,10 +3,13 @@ package runtime_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/troupestream/troupe/actor"
+	"github.com/troupestream/troupe/actor/topics"
 	"github.com/troupestream/troupe/runtime"
 	"github.com/troupestream/troupe/sinks"
 	"github.com/troupestream/troupe/sources"
@@ -51,5 +54,32 @@ func TestAnEngineShowsStatusWhenItIsTold(t *testing.T) {
 	// Its line is cleared at the end, however short the job was.
 	if !strings.HasSuffix(shown.String(), "\r\x1b[K") {
 		t.Errorf("it showed %q", &shown)
+	}
+}
+
+// TestTopicsOfItsOwn: a program neither makes nor sees those that Troupe keeps
+// for itself.
+func TestTopicsOfItsOwn(t *testing.T) {
+	ctx := within(t)
+	e := openFaults(t, t.TempDir())
+	defer closeEngine(t, e)
+	if _, err := e.Declare(ctx, "staging-of-mine", actor.TopicConfig{}); !errors.Is(err, actor.ErrReserved) {
+		t.Errorf("declared: %v", err)
+	}
+	b := topology.New("job")
+	topology.To(topology.From(b, "in", sources.Slice(1)), "out", topics.Of[int]("staging-of-mine").Sink())
+	if _, err := e.Run(ctx, b); !errors.Is(err, actor.ErrReserved) {
+		t.Errorf("used in a topology: %v", err)
+	}
+	if _, err := e.System().Declare(ctx, "staging-of-troupe", actor.TopicConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := e.Topics(ctx); err != nil || len(all) > 0 {
+		t.Errorf("listed: %v, %v", all, err)
+	}
+	none := topology.New("none")
+	topology.To(topology.From(none, "in", sources.Slice(1)), "out", topics.Of[int]("orders").Partitions(0).Sink())
+	if _, err := e.Run(ctx, none); err == nil || !strings.Contains(err.Error(), "topic orders: 0 partitions: there must be 1 to 1024") {
+		t.Errorf("no partitions: %v", err)
 	}
 }

@@ -18,6 +18,7 @@ type Codec[T any] = codec.Codec[T]
 type Topic[T any] struct {
 	name        string
 	partitions  int // 0: as it was declared, or 1
+	mistake     error
 	durability  *actor.Durability
 	compression *actor.Compression
 	key         func(T) []byte
@@ -37,9 +38,9 @@ func Of[T any](name string) Topic[T] {
 // Partitions sets the number of partitions. Without it, an existing topic keeps
 // the number that it has, and a new one has 1.
 func (t Topic[T]) Partitions(n int) Topic[T] {
-	t.partitions = n
+	t.partitions, t.mistake = n, nil
 	if n < 1 {
-		t.partitions = -1 // refused when it is declared: 0 stands for "not set"
+		t.mistake = fmt.Errorf("topic %s: %d partitions: there must be 1 to %d", t.name, n, actor.PartitionsMax)
 	}
 	return t
 }
@@ -111,6 +112,9 @@ func (t Topic[T]) system(ctx context.Context) (*actor.System, error) {
 
 // open declares the topic, with what it has already where nothing else was asked for.
 func (t Topic[T]) open(ctx context.Context) (*actor.Topic, error) {
+	if err := errors.Join(actor.CheckName(t.name), t.mistake); err != nil {
+		return nil, err
+	}
 	sys, err := t.system(ctx)
 	if err != nil {
 		return nil, err
