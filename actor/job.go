@@ -29,7 +29,8 @@ type job struct {
 	self      *pactor.PID
 	attempt   *attempt
 	number    int
-	restarts  int // since the last complete checkpoint
+	serial    uint64 // of the attempt, among all of the system
+	restarts  int    // since the last complete checkpoint
 	total     int
 	children  map[string]*pactor.PID
 	preparing bool
@@ -84,7 +85,9 @@ func (j *job) Receive(ctx pactor.Context) {
 		j.self = ctx.Self()
 		j.begin()
 	case restartJob:
-		j.begin()
+		if m.after == j.serial {
+			j.begin()
+		}
 	case attemptPrepared:
 		j.prepared(ctx, m)
 	case attemptFailed:
@@ -127,6 +130,7 @@ func (j *job) begin() {
 		return
 	}
 	j.number++
+	j.serial = j.sys.attempts.Add(1)
 	a := &attempt{sys: j.sys, job: j.self, spec: j.spec, number: j.number}
 	a.ctx, a.cancel = context.WithCancel(WithSystem(context.Background(), j.sys))
 	a.letters = newLetterbox(a)
@@ -207,7 +211,10 @@ func (j *job) run(ctx pactor.Context, r *readyTasks) {
 
 func (j *job) spawn(ctx pactor.Context, name string, actor pactor.Actor, opts ...SpawnOption) *pactor.PID {
 	props := j.sys.Props(func() pactor.Actor { return actor }, opts...)
-	pid, err := ctx.SpawnNamed(props, fmt.Sprintf("%d-%s", j.number, name))
+	// A job of this name may have run before, and what was sent to its actor last
+	// may reach this one: that a child has ended, twice for each. The name of a
+	// child is used only once, so that it cannot be mistaken for one of ours.
+	pid, err := ctx.SpawnNamed(props, fmt.Sprintf("%d-%s", j.serial, name))
 	if err != nil {
 		// The names are ours and unique; the library has no other error.
 		panic(err)
@@ -318,8 +325,8 @@ func (j *job) attemptEnded(ctx pactor.Context, m attemptEnded) {
 	j.restarts++
 	j.total++
 	j.spec.Observer.Failed(j.failure, wait)
-	sys, self := j.sys, j.self
-	time.AfterFunc(wait, func() { sys.Send(self, restartJob{}) })
+	sys, self, after := j.sys, j.self, j.serial
+	time.AfterFunc(wait, func() { sys.Send(self, restartJob{after}) })
 }
 
 func (j *job) finish(ctx pactor.Context) {

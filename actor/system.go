@@ -33,6 +33,7 @@ type System struct {
 
 	refusals    atomic.Int64
 	deadLetters atomic.Int64
+	attempts    atomic.Uint64 // begun by all jobs
 	background  background
 
 	mu        sync.Mutex

@@ -142,8 +142,9 @@ type attemptDone struct {
 // attemptEnded tells the job that nothing of an attempt is left.
 type attemptEnded struct{ attempt int }
 
-// restartJob begins the next attempt.
-type restartJob struct{}
+// restartJob begins the attempt that follows the one of that serial number: the
+// job may be gone when it comes, and another of its name be there.
+type restartJob struct{ after uint64 }
 
 // stopJob asks the job to take a last checkpoint and stop.
 type stopJob struct{}

@@ -321,3 +321,19 @@ func TestAPanicOfAConnectorNamesIt(t *testing.T) {
 		}
 	}
 }
+
+// A job can follow another of its name at once: nothing that is still under way
+// to the actors of the one is taken for the other's.
+func TestJobsOfOneNameFollowEachOtherAtOnce(t *testing.T) {
+	r := newRig(t)
+	e := r.open()
+	defer func() { closeEngine(t, e) }()
+	for i := range 100 {
+		b := topology.New("again")
+		topology.To(topology.From(b, "in", sources.Slices([]int{1}, []int{2})), "out", sinks.Discard[int]())
+		report, err := e.Run(within(t), b, runtime.FreshState())
+		if err != nil || !report.Finished || report.Restarts != 0 {
+			t.Fatalf("run %d: %+v, %v\n%s", i, report, err, r.log)
+		}
+	}
+}
