@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/sdk/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/troupestream/troupe/benchmarks/measure"
 	"github.com/troupestream/troupe/runtime"
@@ -39,8 +38,7 @@ func openTraced(tb testing.TB, d *Data, parallelism int) (variants []measure.Var
 			tb.Error(err)
 		}
 	})
-	for _, o := range [][]runtime.Option{{runtime.TracerProvider(noop.NewTracerProvider())},
-		{runtime.TracerProvider(provider), runtime.SampleRatio(0.01)}} {
+	for _, o := range [][]runtime.Option{nil, {runtime.TracerProvider(provider), runtime.SampleRatio(0.01)}} {
 		t, err := OpenTroupe(tb.Context(), d, parallelism, o...)
 		if err != nil {
 			tb.Fatal(err)
