@@ -21,15 +21,17 @@ var ErrStateLimit = dataflow.ErrStateLimit
 // panics, except for Bytes, which is only known when state is stored, and then
 // fails the job.
 type KeyLimits struct {
-	Bytes   int // of the key's state when stored; default 4 MiB, at most 64 MiB
-	Windows int // open windows; default 10,000
-	Timers  int // timers; default 10,000
-	Entries int // entries of a list or map; default 100,000
+	Bytes    int // of the key's state when stored; default 4 MiB, at most 64 MiB
+	KeyBytes int // of the key itself; default 64 KiB, at most 64 MiB
+	Windows  int // open windows; default 10,000
+	Timers   int // timers; default 10,000
+	Entries  int // entries of a list or map; default 100,000
 }
 
 func (l KeyLimits) apply(s *settings) {
-	if l.Bytes < 0 || l.Bytes > dataflow.MaxSegmentEntry || l.Windows < 0 || l.Timers < 0 || l.Entries < 0 {
-		s.wrong("%+v: limits cannot be negative, and Bytes is at most %d", l, dataflow.MaxSegmentEntry)
+	negative := min(l.Bytes, l.KeyBytes, l.Windows, l.Timers, l.Entries) < 0
+	if negative || max(l.Bytes, l.KeyBytes) > dataflow.MaxSegmentEntry {
+		s.wrong("%+v: limits cannot be negative, and Bytes and KeyBytes are at most %d", l, dataflow.MaxSegmentEntry)
 	}
 	s.limits = l
 }
@@ -42,7 +44,7 @@ func (l KeyLimits) withDefaults() KeyLimits {
 	for _, d := range []struct {
 		limit *int
 		value int
-	}{{&l.Bytes, 4 << 20}, {&l.Windows, 10_000}, {&l.Timers, 10_000}, {&l.Entries, 100_000}} {
+	}{{&l.Bytes, 4 << 20}, {&l.KeyBytes, 64 << 10}, {&l.Windows, 10_000}, {&l.Timers, 10_000}, {&l.Entries, 100_000}} {
 		if *d.limit == 0 {
 			*d.limit = d.value
 		}
@@ -52,7 +54,7 @@ func (l KeyLimits) withDefaults() KeyLimits {
 
 // overLimit describes that a key has more of something than it may.
 func overLimit[K any](key K, limit int, name, what string) error {
-	return fmt.Errorf("%w: key %v has more than %d %s: raise KeyLimits.%s, or keep less", ErrStateLimit, key, limit, what, name)
+	return fmt.Errorf("%w: key %s has more than %d %s: raise KeyLimits.%s, or keep less", ErrStateLimit, dataflow.KeyText(key), limit, what, name)
 }
 
 // stateForm is how a table writes keys of type K. Values are for the caller to
@@ -63,27 +65,43 @@ func stateForm[K comparable, V any](limits KeyLimits) (f dataflow.Form[K, V], er
 		return f, err
 	}
 	f.Hash, err = codec.Hasher[K]()
-	f.AppendKey, f.DecodeKey, f.Own = keys.Append, keys.Decode, ownKey(keys)
+	f.AppendKey, f.DecodeKey, f.Own = keys.Append, keys.Decode, ownKey(keys, limits.KeyBytes)
 	f.MaxBytes = limits.Bytes
 	return f, err
 }
 
-// ownKey returns what copies a key out of the buffer it was cut from.
-func ownKey[K comparable](keys codec.Codec[K]) func(K) K {
-	if f, ok := any(strings.Clone).(func(K) K); ok {
+// ownKey returns what copies a key out of the buffer it was cut from, unless it
+// is longer than the limit. A key is looked at once, when its state begins.
+func ownKey[K comparable](keys codec.Codec[K], limit int) func(K) (K, error) {
+	text := func(k string) (string, error) {
+		if len(k) > limit {
+			return "", keyTooLong(k, len(k), limit)
+		}
+		return strings.Clone(k), nil
+	}
+	if f, ok := any(text).(func(K) (K, error)); ok {
 		return f
 	}
 	if k := reflect.TypeFor[K]().Kind(); k != reflect.String && k != reflect.Struct && k != reflect.Array {
 		return nil
 	}
-	return func(k K) K {
-		if b, err := keys.Append(nil, k); err == nil {
-			if own, err := keys.Decode(b); err == nil && own == k {
-				return own
-			}
+	return func(k K) (K, error) {
+		b, err := keys.Append(nil, k)
+		if err != nil {
+			return k, nil // to be reported when it is stored
 		}
-		return k
+		if len(b) > limit {
+			return k, keyTooLong(k, len(b), limit)
+		}
+		if own, err := keys.Decode(b); err == nil && own == k {
+			return own, nil
+		}
+		return k, nil
 	}
+}
+
+func keyTooLong(key any, bytes, limit int) error {
+	return fmt.Errorf("%w: the key %s takes %d bytes, the limit KeyLimits.KeyBytes is %d", ErrStateLimit, dataflow.KeyText(key), bytes, limit)
 }
 
 // keyedLooper is looper for operators that read a keyed stream.

@@ -1,9 +1,11 @@
 package dataflow
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 )
 
 // A segment is a piece of the snapshot of one key group: changed entries, one
@@ -92,19 +94,52 @@ func EachEntry(segment []byte, f func(Entry) error) error {
 	return nil
 }
 
-// MergeSegments makes one segment of several of the same key group, oldest
-// first. Where fromStart says that nothing older exists, deletions have done
+// cut returns where a segment can be cut: in front of the first entry that begins
+// at size bytes or later, or at its end.
+func cut(segment []byte, size int) int {
+	for rest := segment; len(rest) > 0; {
+		if at := len(segment) - len(rest); at >= size {
+			return at
+		}
+		var err error
+		if _, rest, err = ReadEntry(rest); err != nil {
+			break // whoever reads it will say so
+		}
+	}
+	return len(segment)
+}
+
+// Share returns a copy of those entries of a segment that fall to one of several
+// equal shares by their keys. A group that is too large to be merged at once is
+// merged share by share.
+func Share(segment []byte, seed maphash.Seed, share, of int) ([]byte, error) {
+	if of == 1 {
+		return bytes.Clone(segment), nil
+	}
+	var own []byte
+	for rest := segment; len(rest) > 0; {
+		e, behind, err := ReadEntry(rest)
+		if err != nil {
+			return nil, err
+		}
+		if maphash.Bytes(seed, e.Key)%uint64(of) == uint64(share) {
+			own = append(own, rest[:len(rest)-len(behind)]...)
+		}
+		rest = behind
+	}
+	return own, nil
+}
+
+// MergeSegments makes segments without repetitions of those of one key group,
+// oldest first, and has each emitted once it has size bytes. It is good until emit
+// returns. Where fromStart says that nothing older exists, deletions have done
 // their work and are dropped.
-func MergeSegments(fromStart bool, oldestFirst ...[]byte) ([]byte, error) {
+func MergeSegments(fromStart bool, size int, oldestFirst [][]byte, emit func(segment []byte) error) error {
 	n := newNewest()
 	if err := n.read(oldestFirst); err != nil {
-		return nil, err
+		return err
 	}
-	size := 0
-	for _, s := range oldestFirst {
-		size += len(s)
-	}
-	merged := make([]byte, 0, size)
+	var merged []byte
 	for i := range n.all {
 		switch s := &n.all[i]; {
 		case !s.held || s.Deleted && fromStart:
@@ -113,6 +148,12 @@ func MergeSegments(fromStart bool, oldestFirst ...[]byte) ([]byte, error) {
 		default:
 			merged = AppendEntry(merged, s.Key, s.Value)
 		}
+		if len(merged) >= size || len(merged) > 0 && i == len(n.all)-1 {
+			if err := emit(merged); err != nil {
+				return err
+			}
+			merged = merged[:0]
+		}
 	}
-	return merged, nil
+	return nil
 }

@@ -3,6 +3,7 @@ package dataflow
 import (
 	"bytes"
 	"errors"
+	"hash/maphash"
 	"maps"
 	"testing"
 
@@ -43,27 +44,57 @@ func apply(t interface{ Fatal(...any) }, state map[string]string, segments ...[]
 	return state
 }
 
+// mergeAll merges share by share.
+func mergeAll(t interface{ Fatal(...any) }, fromStart bool, size, shares int, segments ...[]byte) (all [][]byte) {
+	seed := maphash.MakeSeed()
+	for i := range shares {
+		var of [][]byte
+		for _, s := range segments {
+			own, err := Share(s, seed, i, shares)
+			if err != nil {
+				t.Fatal(err)
+			}
+			of = append(of, own)
+		}
+		err := MergeSegments(fromStart, size, of, func(s []byte) error {
+			if len(s) == 0 {
+				t.Fatal("a segment of nothing")
+			}
+			all = append(all, bytes.Clone(s))
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all
+}
+
 func TestMergedSegmentsMeanWhatTheyMeantOneByOne(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		segments := rapid.SliceOfN(segmentGen(), 0, 5).Draw(t, "segments")
-		merged, err := MergeSegments(false, segments...)
-		if err != nil {
-			t.Fatal(err)
-		}
+		size, shares := rapid.IntRange(1, 30).Draw(t, "size"), rapid.IntRange(1, 3).Draw(t, "shares")
+		merged := mergeAll(t, false, size, shares, segments...)
 		before := map[string]string{"a": "1", "b": "2", "": "3"}
-		if got, want := apply(t, before, merged), apply(t, before, segments...); !maps.Equal(got, want) {
+		if got, want := apply(t, before, merged...), apply(t, before, segments...); !maps.Equal(got, want) {
 			t.Fatalf("got %v, want %v", got, want)
 		}
-		base, err := MergeSegments(true, segments...)
-		if err != nil {
-			t.Fatal(err)
-		}
+		base := mergeAll(t, true, size, shares, segments...)
 		want := apply(t, map[string]string{}, segments...)
-		if got := apply(t, map[string]string{}, base); !maps.Equal(got, want) {
+		if got := apply(t, map[string]string{}, base...); !maps.Equal(got, want) {
 			t.Fatalf("got %v, want %v", got, want)
 		}
 		n := 0
-		_ = EachEntry(base, func(Entry) error { n++; return nil })
+		for _, s := range base {
+			at := 0
+			_ = EachEntry(s, func(e Entry) error {
+				if n++; at >= size {
+					t.Fatalf("an entry begins at byte %d of a segment", at)
+				}
+				at += len(AppendEntry(nil, e.Key, e.Value))
+				return nil
+			})
+		}
 		if n != len(want) {
 			t.Fatalf("a merge from the start has %d entries for %d keys", n, len(want))
 		}
@@ -107,8 +138,9 @@ func FuzzSegment(f *testing.F) {
 		if err := EachEntry(again, func(Entry) error { return nil }); err != nil || len(again) > len(b) {
 			t.Fatalf("%x was read, and written as %x: %v", b, again, err)
 		}
-		if _, err := MergeSegments(true, b, again); err != nil {
-			t.Fatal(err)
+		mergeAll(t, true, 10, 2, b, again)
+		if at := cut(b, len(b)/2); at < len(b)/2 || at > len(b) {
+			t.Fatalf("%d bytes were cut at %d", len(b), at)
 		}
 	})
 }

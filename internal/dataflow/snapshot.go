@@ -9,8 +9,12 @@ import (
 	"github.com/troupestream/troupe/internal/keygroup"
 )
 
-// segmentBytes is about the length of the segments that a table hands out.
-const segmentBytes = 256 << 10
+// Lengths of the segments that a table hands out: about segmentBytes, and at most
+// segmentMax, unless a single entry is longer.
+const (
+	segmentBytes = 256 << 10
+	segmentMax   = 2 * segmentBytes
+)
 
 // ErrStateLimit: a limit on keyed state is exceeded; the message names it.
 var ErrStateLimit = errors.New("over a limit of keyed state")
@@ -38,16 +42,28 @@ func (t *Table[K, V]) Encode(budget int, emit func(group int, segment []byte)) (
 	for t.encoding < len(t.parts) && budget > 0 && t.err == nil {
 		p := &t.parts[t.encoding]
 		t.encodePart(p, min(budget, segmentBytes))
-		if n := len(p.segment); n > 0 {
-			emit(t.first+t.encoding, p.segment)
-			t.spare, p.segment = p.segment[:0], nil
-			budget -= n
+		if len(p.segment) > 0 {
+			budget -= t.hand(p, emit)
 		}
-		if p.next == len(p.frozen) {
+		if p.next == len(p.frozen) && len(p.segment) == 0 {
 			t.encoding++
 		}
 	}
 	return t.encoding < len(t.parts), t.err
+}
+
+// hand gives out what is encoded of a part, or the beginning of it: what was
+// encoded in passing may be all of the part. It returns how many bytes went.
+func (t *Table[K, V]) hand(p *part[K, V], emit func(group int, segment []byte)) int {
+	n := len(p.segment)
+	if n > segmentMax {
+		n = cut(p.segment, segmentBytes)
+	}
+	emit(t.first+t.encoding, p.segment[:n])
+	if p.segment = p.segment[n:]; len(p.segment) == 0 {
+		t.spare, p.segment = p.segment[:0], nil
+	}
+	return n
 }
 
 // encodePart encodes frozen entries of a part until its segment has size bytes.
@@ -93,7 +109,8 @@ func (t *Table[K, V]) encode(p *part[K, V], e *entry[K, V]) {
 }
 
 func (t *Table[K, V]) appendKey(s []byte, key K) ([]byte, error) {
-	return appendSized(s, MaxSegmentEntry, 0, func(s []byte) ([]byte, error) { return t.form.AppendKey(s, key) })
+	return appendSized(s, MaxSegmentEntry, "at most %d are possible in a key", 0,
+		func(s []byte) ([]byte, error) { return t.form.AppendKey(s, key) })
 }
 
 func (t *Table[K, V]) appendValue(s []byte, v *V) ([]byte, error) {
@@ -101,12 +118,13 @@ func (t *Table[K, V]) appendValue(s []byte, v *V) ([]byte, error) {
 	if limit <= 0 || limit > MaxSegmentEntry {
 		limit = MaxSegmentEntry
 	}
-	return appendSized(s, limit, 1, func(s []byte) ([]byte, error) { return t.form.AppendValue(s, v) })
+	return appendSized(s, limit, "the limit KeyLimits.Bytes is %d", 1,
+		func(s []byte) ([]byte, error) { return t.form.AppendValue(s, v) })
 }
 
 // appendSized appends what f appends behind its length, to which bias is added.
 // Most lengths take one byte, so room for one is left; others move the bytes.
-func appendSized(s []byte, limit int, bias uint64, f func([]byte) ([]byte, error)) ([]byte, error) {
+func appendSized(s []byte, limit int, is string, bias uint64, f func([]byte) ([]byte, error)) ([]byte, error) {
 	start := len(s)
 	s, err := f(append(s, 0))
 	if err != nil {
@@ -114,7 +132,7 @@ func appendSized(s []byte, limit int, bias uint64, f func([]byte) ([]byte, error
 	}
 	n := len(s) - start - 1
 	if n > limit {
-		return s, fmt.Errorf("%w: it takes %d bytes, the limit KeyLimits.Bytes is %d", ErrStateLimit, n, limit)
+		return s, fmt.Errorf("%w: it takes %d bytes, "+is, ErrStateLimit, n, limit)
 	}
 	if u := uint64(n) + bias; u < 0x80 {
 		s[start] = byte(u)
@@ -144,10 +162,10 @@ func (t *Table[K, V]) Restore(group int, entries []Entry) error {
 		}
 		hash := t.form.Hash(key)
 		if g := keygroup.Of(hash, t.groups); g != group {
-			return fmt.Errorf("%w: key %v belongs to key group %d, not %d", ErrCorrupt, key, g, group)
+			return fmt.Errorf("%w: key %s belongs to key group %d, not %d", ErrCorrupt, KeyText(key), g, group)
 		}
 		if err := t.restore(p, uint32(hash), key, e); err != nil {
-			return fmt.Errorf("state of key %v: %w", key, err)
+			return fmt.Errorf("state of key %s: %w", KeyText(key), err)
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 
 	"github.com/troupestream/troupe/internal/keygroup"
 )
@@ -43,8 +44,9 @@ type Form[K comparable, V any] struct {
 	AppendValue func(dst []byte, v *V) ([]byte, error)
 	DecodeValue func(b []byte, v *V) error
 	// Own returns a copy of a key that keeps nothing else alive: keys are often
-	// cut out of large buffers. Nil when keys hold no pointers.
-	Own func(K) K
+	// cut out of large buffers. It refuses keys that are too long. Nil when keys
+	// hold no pointers.
+	Own func(K) (K, error)
 	// MaxBytes is the longest a value may become when written.
 	MaxBytes int
 }
@@ -101,7 +103,8 @@ func (t *Table[K, V]) Keys() int { return t.keys }
 
 // Upsert returns the value of a key, to be changed in place; a key without one
 // gets a zero value. hash is the key's. The pointer is good until the next
-// Upsert.
+// Upsert. It panics with the error of Form.Own about a key that this refuses:
+// such a record is to fail as one does on which user code panics.
 func (t *Table[K, V]) Upsert(hash uint64, key K) *V {
 	p := &t.parts[keygroup.Of(hash, t.groups)-t.first]
 	if tag := uint32(hash); len(p.slots) > 0 {
@@ -197,7 +200,11 @@ func (t *Table[K, V]) insert(p *part[K, V], tag uint32, key K) uint32 {
 		p.grow()
 	}
 	if t.form.Own != nil {
-		key = t.form.Own(key)
+		own, err := t.form.Own(key)
+		if err != nil {
+			panic(err)
+		}
+		key = own
 	}
 	at := p.place()
 	e := &p.entries[at]
@@ -334,8 +341,20 @@ func (p *part[K, V]) vacate(at uint32) {
 // fail keeps the first error for Encode to report.
 func (t *Table[K, V]) fail(key K, err error) {
 	if t.err == nil {
-		t.err = fmt.Errorf("state of key %v: %w", key, err)
+		t.err = fmt.Errorf("state of key %s: %w", KeyText(key), err)
 	}
+}
+
+// keyTextBytes is how much of a key errors show: 100 bytes.
+const keyTextBytes = 100
+
+// KeyText is a key as errors show it.
+func KeyText(key any) string {
+	s := fmt.Sprint(key)
+	if len(s) <= keyTextBytes {
+		return s
+	}
+	return fmt.Sprintf("%s… (%d bytes)", strings.ToValidUTF8(s[:keyTextBytes], ""), len(s))
 }
 
 // Live says whether an entry is there.
@@ -354,7 +373,7 @@ func (t *Table[K, V]) SortByKey(refs []Ref) error {
 		key, _ := t.Peek(r)
 		var err error
 		if text, err = t.form.AppendKey(text, key); err != nil {
-			return fmt.Errorf("key %v: %w", key, err)
+			return fmt.Errorf("key %s: %w", KeyText(key), err)
 		}
 		ends = append(ends, len(text))
 	}

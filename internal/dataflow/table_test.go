@@ -101,11 +101,9 @@ func (m *tableMachine) Merge(t *rapid.T) {
 				of = append(of, s.bytes)
 			}
 		}
-		b, err := MergeSegments(true, of...)
-		if err != nil {
-			t.Fatal(err)
+		for _, b := range mergeAll(t, true, 20, 1, of...) {
+			merged = append(merged, groupSegment{g, b})
 		}
-		merged = append(merged, groupSegment{g, b})
 	}
 	m.log = append(merged, m.log[n:]...)
 	m.complete += len(merged) - n
