@@ -121,5 +121,10 @@ func (s *Store) merge(ctx context.Context, m *checkpoint.Manifest, g group) ([]b
 	if err != nil {
 		return nil, fmt.Errorf("merge the state of operator %q, key group %d: %w", g.node, g.index, err)
 	}
-	return dataflow.MergeSegments(true, segments...)
+	var merged []byte
+	err = dataflow.MergeSegments(true, max(1, g.bytes), segments, func(b []byte) error {
+		merged = append(merged, b...)
+		return nil
+	})
+	return merged, err
 }
