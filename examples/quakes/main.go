@@ -48,7 +48,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-func (s *settings) compute(stdout, stderr io.Writer) error {
+func (s *settings) compute(stdout, stderr io.Writer) (err error) {
+	defer func() {
+		if err != nil && s.temporary != "" {
+			os.RemoveAll(s.temporary) // nobody was told of it, and what it holds is not complete
+		}
+	}()
 	if err := s.prepare(); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -61,6 +62,28 @@ func TestMistakes(t *testing.T) {
 			want := strings.ReplaceAll("quakes: "+test.want+"\n", "PID", pid)
 			if status != test.status || got != want || stdout.Len() > 0 {
 				t.Errorf("status %d, want %d\n got %s\nwant %s", status, test.status, got, want)
+			}
+		})
+	}
+}
+
+// A run that fails leaves nothing behind in the directory for temporary files.
+func TestAMistakeLeavesNothingBehind(t *testing.T) {
+	for name, args := range map[string][]string{
+		"missing input":              {"-in", "DIR/none"},
+		"no directory for an output": {"-out", "DIR/none/w"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			t.Setenv("TMPDIR", dir)
+			for i := range args {
+				args[i] = strings.ReplaceAll(args[i], "DIR", dir)
+			}
+			if status := run(args, io.Discard, io.Discard); status != 1 {
+				t.Errorf("status %d", status)
+			}
+			if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+				t.Errorf("%v is left, %v", left, err)
 			}
 		})
 	}

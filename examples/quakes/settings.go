@@ -40,7 +40,8 @@ type settings struct {
 	data               string // "" for a temporary directory
 	window, bound      time.Duration
 	parallelism        int
-	turn               int // see takeTurn
+	temporary          string // directory that was made for what no flag names; "" if there is none
+	turn               int    // see takeTurn
 }
 
 func parseFlags(args []string, help io.Writer) (*settings, error) {
@@ -120,6 +121,7 @@ func (s *settings) makePaths() error {
 	switch {
 	case own && s.data == "":
 		dir, err = os.MkdirTemp("", "quakes-")
+		s.temporary = dir
 	case own:
 		if err = os.Mkdir(s.data, 0o700); errors.Is(err, os.ErrExist) {
 			err = nil
