@@ -23,18 +23,11 @@ type Status struct {
 // OperatorStatus are the figures of an operator, over all its tasks and since
 // the job was started.
 type OperatorStatus struct {
-	Name, Kind  string
-	In, Out     int64     // records
-	Late        int64     // behind the watermark
-	Future      int64     // too far ahead to move the watermark
-	Failures    int64     // calls of user code that panicked, records that could not be read or written
-	DeadLetters int64     // records sent to a dead-letter topic
-	Skipped     int64     // records passed over as the error policy says
-	Expired     int64     // state entries that outlived their time-to-live
-	Keys        int64     // with state
-	Watermark   time.Time // the lowest of its tasks; zero: none yet
-	Ended       bool      // its watermark is at the end of time: the input has ended
-	Lag         int64     // records known to wait in front of a source; -1: unknown
+	Name, Kind      string
+	dataflow.Totals           // In, Out, Late, Future, Failures, DeadLetters, Skipped, Expired, Keys
+	Watermark       time.Time // the lowest of its tasks; zero: none yet
+	Ended           bool      // its watermark is at the end of time: the input has ended
+	Lag             int64     // records known to wait in front of a source; -1: unknown
 }
 
 // Status returns how the job is doing now.
@@ -62,7 +55,7 @@ func (j *Job) operators() []OperatorStatus {
 		if s == nil {
 			return
 		}
-		s.add(m)
+		m.AddTo(&s.Totals)
 		w := m.Watermark.Load()
 		if low, seen := marks[node]; !seen || w < low {
 			marks[node] = w
@@ -80,16 +73,4 @@ func (j *Job) operators() []OperatorStatus {
 	}
 	slices.SortFunc(list, func(a, b OperatorStatus) int { return cmp.Compare(order[a.Name], order[b.Name]) })
 	return list
-}
-
-func (s *OperatorStatus) add(m *dataflow.Metrics) {
-	s.In += m.In.Load()
-	s.Out += m.Out.Load()
-	s.Late += m.Late.Load()
-	s.Future += m.Future.Load()
-	s.Failures += m.Failures.Load()
-	s.DeadLetters += m.DeadLetters.Load()
-	s.Skipped += m.Skipped.Load()
-	s.Expired += m.Expired.Load()
-	s.Keys += m.Keys.Load()
 }

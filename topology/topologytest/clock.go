@@ -3,6 +3,8 @@ package topologytest
 import (
 	"math"
 	"time"
+
+	"github.com/troupestream/troupe/internal/dataflow"
 )
 
 // Now is the virtual time.
@@ -30,31 +32,15 @@ func (d *Driver) Advance(by time.Duration) {
 
 // Counters are what an operator has counted, over all of its tasks.
 type Counters struct {
-	In, Out     int64 // records
-	Late        int64 // records behind the watermark
-	Future      int64 // records too far ahead to move the watermark
-	Failures    int64 // calls of user code that panicked, and records refused
-	DeadLetters int64
-	Skipped     int64
-	Keys        int64 // keys that have state
-	Expired     int64 // state that outlived its time-to-live
-	// Watermark is the lowest of the tasks'.
-	Watermark int64
+	dataflow.Totals
+	Watermark int64 // the lowest of the tasks'
 }
 
 // Counters returns the counters of an operator since the last start or Restore.
 func (d *Driver) Counters(name string) Counters {
 	c := Counters{Watermark: math.MaxInt64}
 	for _, m := range d.metrics[name] {
-		c.In += m.In.Load()
-		c.Out += m.Out.Load()
-		c.Late += m.Late.Load()
-		c.Future += m.Future.Load()
-		c.Failures += m.Failures.Load()
-		c.DeadLetters += m.DeadLetters.Load()
-		c.Skipped += m.Skipped.Load()
-		c.Keys += m.Keys.Load()
-		c.Expired += m.Expired.Load()
+		m.AddTo(&c.Totals)
 		c.Watermark = min(c.Watermark, m.Watermark.Load())
 	}
 	return c
