@@ -132,7 +132,7 @@ func (p *partition) Receive(ctx pactor.Context) {
 		p.landed(m)
 	case opened:
 		p.ready(m)
-	case read, unread, askBounds, askOffsetAt, askTrim:
+	case read, unread, askBounds, askOffsetAt, askTrim, askProducer:
 		p.request(sentWith{m, ctx.Sender()})
 	case trimLocated:
 		p.trimFound(m)
@@ -173,6 +173,8 @@ func (p *partition) request(r sentWith) {
 		p.offsetAt(m, r.sender)
 	case askTrim:
 		p.trim(m, r.sender)
+	case askProducer:
+		p.sys.Send(r.sender, p.state.stand(m.id))
 	}
 }
 

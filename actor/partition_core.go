@@ -40,6 +40,7 @@ type Ack struct {
 type order struct {
 	section codec.Section
 	begins  bool // first of its producer's session: see judge
+	exact   bool // if it raises the producer's epoch, its sequence must be the next
 	// done is told once what became of it, on any goroutine. It must not block.
 	done func(Ack, error)
 
@@ -106,6 +107,9 @@ func (b *batchPlan) judge(s *logState, o *order) (verdict, Ack, error) {
 	case section.Epoch < line.epoch:
 		return refused, ack, fmt.Errorf("%w: producer %q has epoch %d, this append has %d",
 			ErrProducerFenced, section.Producer, line.epoch, section.Epoch)
+	case o.exact && section.Epoch > line.epoch && section.First != line.next:
+		return refused, ack, fmt.Errorf("%w: producer %q begins at sequence %d with epoch %d, and the one before it has meanwhile come to %d",
+			ErrOutOfSequence, section.Producer, section.First, section.Epoch, line.next)
 	case section.First > line.next:
 		return refused, ack, fmt.Errorf("%w: producer %q sent sequence %d, the next is %d",
 			ErrOutOfSequence, section.Producer, section.First, line.next)

@@ -1,0 +1,254 @@
+package actor
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/troupestream/troupe/internal/codec"
+	"github.com/troupestream/troupe/internal/partitioner"
+)
+
+// Defaults of a publisher.
+const (
+	DefaultBufferBytes     = 32 << 20
+	DefaultBatchBytes      = 256 << 10
+	DefaultDeliveryTimeout = 2 * time.Minute
+	DefaultRetryBackoff    = 50 * time.Millisecond
+	DefaultRetryBackoffMax = time.Second
+
+	// batchesUnderWay is how many batches of one partition are under way at once.
+	batchesUnderWay = 4
+)
+
+// PublisherOptions configure a Publisher. The zero value is a publisher with the
+// defaults.
+type PublisherOptions struct {
+	// ID names the producer, so that whoever publishes under it again, in
+	// another process, say, goes on where the one before ended, and shuts it out.
+	// Empty: a name of its own.
+	ID string
+	// Keyless chooses partitions for records without a key: nil is
+	// partitioner.Sticky, which keeps to one partition for a batch.
+	Keyless partitioner.Keyless
+	// Partition chooses partitions for all records that do not name one; nil:
+	// murmur2 of the key, as in Kafka, or Keyless. What it returns must be one of
+	// 0 to partitions-1.
+	Partition func(r *Record, partitions int) int
+	// BufferBytes bounds the records that wait or are under way. Default 32 MiB.
+	BufferBytes int
+	// BatchBytes is the size from which on a batch takes no more records.
+	// Default 256 KiB.
+	BatchBytes int
+	// FailFast: a record that there is no room for is refused with
+	// ErrBackpressure. Otherwise Publish waits, within its context.
+	FailFast bool
+	// DeliveryTimeout is how long a record is tried for. Default 2 minutes.
+	DeliveryTimeout time.Duration
+	// RetryBackoff is how long it waits before it tries again; it doubles up to
+	// RetryBackoffMax. Defaults 50 ms and 1 s.
+	RetryBackoff    time.Duration
+	RetryBackoffMax time.Duration
+}
+
+// AnyPartition lets the publisher choose the partition of a record.
+const AnyPartition = -1
+
+// Publisher publishes single records to a topic, in batches that it makes of
+// what comes while others are under way: a lone record goes at once, and none
+// waits for time to pass. It is safe for concurrent use.
+//
+// It is idempotent. What fails in a way that may pass is tried again until
+// DeliveryTimeout, in order, and is stored once whatever was lost on the way.
+// Records of one goroutine for one partition keep their order; so do those of
+// several that take turns.
+type Publisher struct {
+	topic   *Topic
+	options PublisherOptions
+	epoch   uint64
+	room    *gate
+	lanes   []publisherLane
+	ctx     context.Context // ends when nothing is to be tried any more
+	stop    context.CancelFunc
+	group   sync.WaitGroup // goroutines of the lanes
+}
+
+// NewPublisher returns a publisher. Close it.
+func (t *Topic) NewPublisher(ctx context.Context, o PublisherOptions) (*Publisher, error) {
+	o.withDefaults()
+	if err := o.check(); err != nil {
+		return nil, fmt.Errorf("publish to topic %s: %w", t.name, err)
+	}
+	epoch, next, err := t.takeOver(ctx, o.ID)
+	if err != nil {
+		return nil, err
+	}
+	if o.ID == "" {
+		o.ID = "publisher-" + rand.Text()
+	}
+	p := &Publisher{topic: t, options: o, epoch: epoch, room: newGate(o.BufferBytes), lanes: make([]publisherLane, t.Partitions())}
+	p.ctx, p.stop = context.WithCancel(context.Background())
+	for i := range p.lanes {
+		l := &p.lanes[i]
+		l.publisher, l.partition, l.ref, l.wake = p, i, t.partitions[i], make(chan struct{}, 1)
+		l.start, l.next = next[i], next[i]
+	}
+	return p, nil
+}
+
+func (o *PublisherOptions) withDefaults() {
+	orDefault(&o.BufferBytes, DefaultBufferBytes)
+	orDefault(&o.BatchBytes, DefaultBatchBytes)
+	orDefault(&o.DeliveryTimeout, DefaultDeliveryTimeout)
+	orDefault(&o.RetryBackoff, DefaultRetryBackoff)
+	orDefault(&o.RetryBackoffMax, max(o.RetryBackoff, DefaultRetryBackoffMax))
+	if o.Keyless == nil {
+		o.Keyless = &partitioner.Sticky{Bytes: o.BatchBytes}
+	}
+}
+
+func orDefault[T int | time.Duration](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+func (o *PublisherOptions) check() error {
+	most := DefaultPartitionLimits().SectionBytes - codec.DefaultLimits().RecordBytes - codec.DefaultLimits().HeaderBytes
+	switch {
+	case o.BufferBytes < 0:
+		return fmt.Errorf("BufferBytes is %d: it cannot be negative", o.BufferBytes)
+	case o.BatchBytes < 1 || o.BatchBytes > most:
+		return fmt.Errorf("BatchBytes is %d: it must be 1 to %d", o.BatchBytes, most)
+	case o.DeliveryTimeout < 0 || o.RetryBackoff < 0 || o.RetryBackoffMax < 0:
+		return errors.New("DeliveryTimeout, RetryBackoff and RetryBackoffMax cannot be negative")
+	}
+	return nil
+}
+
+// takeOver says where the producer of an id ended, in every partition, and with
+// which epoch to go on.
+func (t *Topic) takeOver(ctx context.Context, id string) (epoch uint64, next map[int]uint64, err error) {
+	if id == "" {
+		return 0, nil, nil
+	}
+	next = map[int]uint64{}
+	for i := range t.partitions {
+		at, err := askPartition[producerStand](ctx, t, i, askProducer{id})
+		if err != nil {
+			return 0, nil, fmt.Errorf("take over producer %q of topic %s: %w", id, t.name, err)
+		}
+		if at.known {
+			epoch, next[i] = max(epoch, at.epoch+1), at.next
+		}
+	}
+	return epoch, next, nil
+}
+
+// ID is the id of the producer.
+func (p *Publisher) ID() string { return p.options.ID }
+
+// Publish begins to publish a record and returns what becomes of it. It waits only
+// for room, within ctx, and fails if there is something wrong with the record.
+// The record may be changed as soon as Publish returns. partition is
+// AnyPartition, or the one that it goes to.
+func (p *Publisher) Publish(ctx context.Context, partition int, r *Record) (Future, error) {
+	return p.publish(ctx, partition, r, nil)
+}
+
+// PublishFunc is like Publish and calls done exactly once, unless it returns an
+// error. done must not block.
+func (p *Publisher) PublishFunc(ctx context.Context, partition int, r *Record, done func(Published, error)) error {
+	_, err := p.publish(ctx, partition, r, done)
+	return err
+}
+
+// PublishSync publishes a record and waits until it is as durable as the topic
+// promises.
+func (p *Publisher) PublishSync(ctx context.Context, partition int, r *Record) (Published, error) {
+	f, err := p.Publish(ctx, partition, r)
+	if err != nil {
+		return Published{Partition: partition, Offset: NoOffset}, err
+	}
+	return f.Wait(ctx)
+}
+
+func (p *Publisher) publish(ctx context.Context, partition int, r *Record, done func(Published, error)) (Future, error) {
+	limits := codec.DefaultLimits()
+	if err := limits.Check(r); err != nil {
+		return Future{}, p.refused(err)
+	}
+	partition, err := p.choose(partition, r)
+	if err != nil {
+		return Future{}, p.refused(err)
+	}
+	size := recordSize(r)
+	if err := pass(ctx, p.room, size, p.options.FailFast); err != nil {
+		return Future{}, p.refused(err)
+	}
+	f, err := p.lanes[partition].add(r, size, done)
+	if err != nil {
+		p.room.leave(size)
+		return Future{}, p.refused(err)
+	}
+	return f, nil
+}
+
+func (p *Publisher) refused(err error) error {
+	return fmt.Errorf("publish to topic %s: %w", p.topic.name, err)
+}
+
+// recordSize is about what a record takes while it waits.
+func recordSize(r *Record) int {
+	n := recordOverhead + len(r.Key) + len(r.Value)
+	for i := range r.Headers {
+		n += recordOverhead + len(r.Headers[i].Key) + len(r.Headers[i].Value)
+	}
+	return n
+}
+
+func (p *Publisher) choose(partition int, r *Record) (int, error) {
+	n := len(p.lanes)
+	switch {
+	case partition != AnyPartition:
+	case p.options.Partition != nil:
+		partition = p.options.Partition(r, n)
+	case r.Key != nil:
+		return partitioner.Keyed(r.Key, n), nil
+	default:
+		return p.options.Keyless.Next(n, recordSize(r)), nil
+	}
+	return partition, partitioner.Check(partition, n)
+}
+
+// Flush waits until it is known of every record published so far what became of
+// it.
+func (p *Publisher) Flush(ctx context.Context) error {
+	for i := range p.lanes {
+		b := p.lanes[i].newest()
+		if b == nil {
+			continue
+		}
+		select {
+		case <-b.settled:
+		case <-ctx.Done():
+			return fmt.Errorf("flush the publisher of topic %s: %w", p.topic.name, ctx.Err())
+		}
+	}
+	return nil
+}
+
+// Close refuses further records, and waits for those under way. When ctx ends
+// first, they fail, with an ErrUnknown where they may be stored after all.
+func (p *Publisher) Close(ctx context.Context) error {
+	for i := range p.lanes {
+		p.lanes[i].close()
+	}
+	err := p.Flush(ctx)
+	p.stop()
+	p.group.Wait()
+	return err
+}
