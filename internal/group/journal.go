@@ -1,0 +1,63 @@
+package group
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+)
+
+// What a journal entry or a snapshot begins with. It ends with a CRC-32C.
+const (
+	journalVersion  = 1
+	snapshotVersion = 1
+	sealBytes       = 5 // a version and a CRC
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Seal makes a journal entry of the events of any number of commands, in their
+// order. Events that Apply returned may simply be joined.
+func Seal(events []byte) []byte {
+	return sum(append([]byte{journalVersion}, events...))
+}
+
+func sum(b []byte) []byte {
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+}
+
+// open checks a version and a sum and returns what is between them.
+func open(b []byte, version byte) ([]byte, error) {
+	if len(b) < sealBytes {
+		return nil, fmt.Errorf("%w: it has only %d bytes", ErrCorrupt, len(b))
+	}
+	body, crc := b[:len(b)-4], binary.BigEndian.Uint32(b[len(b)-4:])
+	if crc32.Checksum(body, castagnoli) != crc {
+		return nil, fmt.Errorf("%w: its checksum is wrong", ErrCorrupt)
+	}
+	if body[0] != version {
+		return nil, fmt.Errorf("%w (version %d, this release reads %d)", ErrVersion, body[0], version)
+	}
+	return body[1:], nil
+}
+
+// Replay applies a journal entry that Seal made. After an error, which is an
+// ErrCorrupt or an ErrVersion, the group must not be used.
+func (g *Group) Replay(entry []byte) error {
+	events, err := open(entry, journalVersion)
+	if err != nil {
+		return err
+	}
+	return g.replay(events)
+}
+
+func (g *Group) replay(events []byte) error {
+	r := reader{b: events, g: g}
+	for len(r.b) > 0 {
+		e := readEvent(&r)
+		if r.err != nil {
+			return r.err
+		}
+		e.apply(g)
+	}
+	return nil
+}

@@ -1,0 +1,69 @@
+package group
+
+import "fmt"
+
+// releaseKey has a key replayed.
+func (g *Group) releaseKey(c ReleaseKey) error {
+	p, k, err := g.mustBeParked(c.Key)
+	if err != nil {
+		return err
+	}
+	if !k.releasing {
+		g.emit(keyReleased{p, c.Key.id()})
+		g.tellKey(p, c.Key.id())
+	}
+	return nil
+}
+
+// skip drops a record of a key.
+func (g *Group) skip(c Skip) error {
+	p, _, err := g.mustHold(c.Key, c.Offset)
+	if err != nil {
+		return err
+	}
+	g.emit(resolved{p, c.Key.id(), c.Offset})
+	g.tellKey(p, c.Key.id())
+	return nil
+}
+
+// edit replaces the body of a record.
+func (g *Group) edit(c Edit) error {
+	p, r, err := g.mustHold(c.Key, c.Offset)
+	if err != nil {
+		return err
+	}
+	if c.Bytes < 0 || g.parked.bytes+int64(c.Bytes)-int64(r.Bytes) > g.config.Limits.ParkedBytes {
+		return fmt.Errorf("%w: a body of %d bytes, the limit ParkedBytes is %d for all", ErrParkingFull, c.Bytes, g.config.Limits.ParkedBytes)
+	}
+	g.emit(edited{p, c.Key.id(), ParkedRecord{c.Offset, c.Parking, c.Bytes, true}})
+	g.tellKey(p, c.Key.id())
+	return nil
+}
+
+func (g *Group) mustBeParked(ref KeyRef) (*part, *parkedKey, error) {
+	p, err := g.find(ref.Topic, ref.Partition)
+	if err != nil {
+		return nil, nil, err
+	}
+	k := p.parked[ref.id()]
+	if k == nil {
+		return nil, nil, fmt.Errorf("%w: key %.40q in topic %s, partition %d", ErrNotParked, ref.Key, ref.Topic, ref.Partition)
+	}
+	return p, k, nil
+}
+
+// mustHold returns a record of a key that is parked and not being replayed.
+func (g *Group) mustHold(ref KeyRef, offset uint64) (*part, ParkedRecord, error) {
+	p, k, err := g.mustBeParked(ref)
+	if err != nil {
+		return nil, ParkedRecord{}, err
+	}
+	i, found := k.place(offset)
+	switch {
+	case k.releasing:
+		return nil, ParkedRecord{}, fmt.Errorf("key %.40q is %w: wait for the outcome", ref.Key, ErrReplaying)
+	case !found:
+		return nil, ParkedRecord{}, fmt.Errorf("%w: offset %d of key %.40q in topic %s, partition %d", ErrNotParked, offset, ref.Key, ref.Topic, ref.Partition)
+	}
+	return p, k.records[i], nil
+}
