@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	pactor "github.com/asynkron/protoactor-go/actor"
 
@@ -44,6 +45,9 @@ type partition struct {
 	cache   tailCache
 	index   sparseIndex
 	waiters []read // at the end of the log
+
+	clock     *time.Timer // for the next look at what is to be dropped
+	retaining bool        // such a look is under way
 }
 
 type phase uint8
@@ -62,12 +66,12 @@ type sentWith struct {
 
 // partitionConfig says which partition it is.
 type partitionConfig struct {
-	topic       string
-	index       int
-	log         string
-	durability  storage.Durability
-	compression codec.Compression
-	limits      PartitionLimits
+	topic      string
+	index      int
+	log        string
+	durability storage.Durability
+	limits     PartitionLimits
+	settings   *atomic.Pointer[TopicConfig] // what can be altered is looked up when it is needed
 }
 
 func (c *partitionConfig) String() string {
@@ -86,6 +90,9 @@ type PartitionLimits struct {
 	SnapshotBytes   int // bytes after which the state is saved; default 64 MiB
 	ReadBytes       int // one read from the store; default 4 MiB
 	IndexPoints     int // batches whose place is remembered; default 1,024
+	// RetentionEvery is how often it looks for records to drop; default
+	// DefaultRetentionEvery.
+	RetentionEvery time.Duration
 }
 
 // DefaultPartitionLimits returns the defaults.
@@ -93,7 +100,7 @@ func DefaultPartitionLimits() PartitionLimits {
 	return PartitionLimits{
 		BatchBytes: 1 << 20, BatchSections: 16_384, SectionBytes: 4 << 20, QueueBytes: 32 << 20,
 		CacheBytes: 8 << 20, Producers: 4_096, SnapshotEntries: 4_096, SnapshotBytes: 64 << 20,
-		ReadBytes: 4 << 20, IndexPoints: 1_024,
+		ReadBytes: 4 << 20, IndexPoints: 1_024, RetentionEvery: DefaultRetentionEvery,
 	}
 }
 
@@ -132,7 +139,7 @@ func (p *partition) Receive(ctx pactor.Context) {
 		p.landed(m)
 	case opened:
 		p.ready(m)
-	case read, unread, askBounds, askOffsetAt, askTrim, askProducer:
+	case read, unread, askBounds, askInfo, askOffsetAt, askTrim, askProducer:
 		p.request(sentWith{m, ctx.Sender()})
 	case trimLocated:
 		p.trimFound(m)
@@ -141,8 +148,11 @@ func (p *partition) Receive(ctx pactor.Context) {
 	case drain:
 		p.draining = true
 		p.advance()
+	case retain:
+		p.retain()
 	case *pactor.Started:
 		p.self = ctx.Self()
+		p.scheduleRetain()
 	case *pactor.Restarting:
 		p.abandon(fmt.Errorf("%s: it failed and starts again: %w", p.config, ErrUnknown))
 		if p.draining {
@@ -169,6 +179,8 @@ func (p *partition) request(r sentWith) {
 		p.read(m)
 	case askBounds:
 		p.sys.Send(r.sender, p.bounds())
+	case askInfo:
+		p.info(r.sender)
 	case askOffsetAt:
 		p.offsetAt(m, r.sender)
 	case askTrim:
@@ -179,6 +191,15 @@ func (p *partition) request(r sentWith) {
 }
 
 func (p *partition) bounds() Bounds { return Bounds{First: p.state.low, Next: p.state.next} }
+
+func (p *partition) info(sender *pactor.PID) {
+	info, log := PartitionInfo{Partition: p.config.index, Bounds: p.bounds()}, p.log
+	p.answerLater(sender, func(ctx context.Context) (any, error) {
+		b, err := log.Bounds(ctx)
+		info.Bytes = b.Bytes
+		return info, err
+	})
+}
 
 // open begins to open the log, unless that is under way.
 func (p *partition) open() {
@@ -261,6 +282,7 @@ func (p *partition) die(err error) {
 // is under way is left alone: its outcome is not known, and its goroutine still
 // reads the records.
 func (p *partition) abandon(err error) {
+	p.clock.Stop()
 	if p.flight != nil && p.flight.kind == storage.Data {
 		p.plan.refuseAll(fmt.Errorf("%w: an append was under way: %w", err, ErrUnknown))
 	}
@@ -272,7 +294,7 @@ func (p *partition) abandon(err error) {
 		w.reply(readReply{err: err})
 	}
 	for _, t := range p.trims {
-		p.sys.Send(t.sender, err)
+		p.answer(t, err)
 	}
 	p.parked, p.waiters, p.trims = nil, nil, nil
 	if log := p.log; log != nil {

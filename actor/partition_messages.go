@@ -100,6 +100,9 @@ type readReply struct {
 // unread withdraws the read that waits with this channel for an answer.
 type unread struct{ answer chan<- readReply }
 
+// askInfo asks for a PartitionInfo.
+type askInfo struct{}
+
 // askBounds is answered with Bounds.
 type askBounds struct{}
 

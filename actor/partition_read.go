@@ -149,9 +149,9 @@ func (p *partition) answerLater(sender *pactor.PID, io func(context.Context) (an
 // trim is one request to trim. It takes three steps: find the batch; save the
 // state, which would otherwise be lost with the entries it is made of; drop.
 type trim struct {
-	sender *pactor.PID
-	low    uint64 // offset of the first record that stays
-	seq    uint64 // and its entry
+	sender *pactor.PID // nil: nobody asked for it, retention is due
+	low    uint64      // offset of the first record that stays
+	seq    uint64      // and its entry
 	err    error
 }
 
@@ -171,17 +171,30 @@ func (p *partition) trim(m askTrim, sender *pactor.PID) {
 			t.low, t.seq = 0, search.first
 		}
 		return trimLocated{run, t, err}
-	}, func(err error) { p.sys.Send(sender, err) })
+	}, func(err error) { p.answer(t, err) })
+}
+
+// answer tells whoever asked for a trim.
+func (p *partition) answer(t *trim, message any) {
+	if t.sender != nil {
+		p.sys.Send(t.sender, message)
+	} else if err, failed := message.(error); failed && !errors.Is(err, ErrStopped) {
+		p.sys.log.Warn("records that are no longer kept could not be dropped; that is tried again",
+			"topic", p.config.topic, "partition", p.config.index, "error", err)
+	}
 }
 
 func (p *partition) trimFound(m trimLocated) {
+	if m.trim.sender == nil && m.run == p.run {
+		p.retaining = false
+	}
 	switch {
 	case m.run != p.run:
-		p.sys.Send(m.trim.sender, fmt.Errorf("trim %s: %w", p.config, ErrStopped))
+		p.answer(m.trim, fmt.Errorf("trim %s: %w", p.config, ErrStopped))
 	case m.err != nil:
-		p.sys.Send(m.trim.sender, fmt.Errorf("trim %s: %w", p.config, m.err))
+		p.answer(m.trim, fmt.Errorf("trim %s: %w", p.config, m.err))
 	case m.trim.low <= p.state.low:
-		p.sys.Send(m.trim.sender, p.bounds())
+		p.answer(m.trim, p.bounds())
 	default:
 		p.trims = append(p.trims, m.trim)
 		p.advance()
@@ -205,7 +218,7 @@ func (p *partition) dropEntries(t *trim) {
 	log, run := p.log, p.run
 	p.background(func(ctx context.Context) any {
 		return trimmed{run, t, log.Trim(ctx, t.seq)}
-	}, func(err error) { p.sys.Send(t.sender, err) })
+	}, func(err error) { p.answer(t, err) })
 }
 
 func (p *partition) trimDone(m trimmed) {
@@ -214,8 +227,8 @@ func (p *partition) trimDone(m trimmed) {
 		p.index.trim(p.first)
 	}
 	if err := errors.Join(m.err, m.trim.err); err != nil {
-		p.sys.Send(m.trim.sender, fmt.Errorf("trim %s: %w", p.config, err))
+		p.answer(m.trim, fmt.Errorf("trim %s: %w", p.config, err))
 		return
 	}
-	p.sys.Send(m.trim.sender, Bounds{First: m.trim.low, Next: p.state.next})
+	p.answer(m.trim, Bounds{First: m.trim.low, Next: p.state.next})
 }

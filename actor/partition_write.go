@@ -100,7 +100,7 @@ func (p *partition) launchBatch() {
 			BaseOffset:  p.state.next,
 			Epoch:       p.epoch,
 			AppendTime:  max(time.Now().UnixMilli(), p.state.appendTime),
-			Compression: p.config.compression,
+			Compression: p.config.settings.Load().Compression,
 		},
 	})
 }

@@ -14,7 +14,7 @@ import (
 type Topic struct {
 	sys        *System
 	name       string
-	config     TopicConfig
+	settings   *atomic.Pointer[TopicConfig] // shared with the partitions
 	partitions []*partitionRef
 }
 
@@ -30,10 +30,15 @@ type partitionRef struct {
 // Name returns the topic's name.
 func (t *Topic) Name() string { return t.name }
 
-// Config returns what the topic was declared with.
-func (t *Topic) Config() TopicConfig { return t.config }
+// Config returns what the topic was declared with, or altered to since.
+func (t *Topic) Config() TopicConfig {
+	c := *t.settings.Load()
+	c.Partitions = len(t.partitions)
+	return c
+}
 
-// Partitions returns the number of partitions, numbered from 0.
+// Partitions returns the number of partitions, numbered from 0. A handle goes on
+// with those it began with when some are added.
 func (t *Topic) Partitions() int { return len(t.partitions) }
 
 func (t *Topic) partition(i int) (*partitionRef, error) {
@@ -59,6 +64,40 @@ func (t *Topic) OffsetAt(ctx context.Context, partition int, at time.Time) (uint
 // returns what is left. The batch that holds the offset stays whole.
 func (t *Topic) Trim(ctx context.Context, partition int, before uint64) (Bounds, error) {
 	return askPartition[Bounds](ctx, t, partition, askTrim{before})
+}
+
+// Purge drops all records there are, for good. Offsets go on from where they are.
+func (t *Topic) Purge(ctx context.Context) error {
+	for i := range t.partitions {
+		b, err := t.Bounds(ctx, i)
+		if err == nil {
+			_, err = t.Trim(ctx, i, b.Next)
+		}
+		if err != nil {
+			return fmt.Errorf("purge topic %s: %w", t.name, err)
+		}
+	}
+	return nil
+}
+
+// PartitionInfo describes a partition.
+type PartitionInfo struct {
+	Partition int
+	Bounds
+	Bytes uint64 // stored, with the store's overhead
+}
+
+// Describe returns what the partitions hold.
+func (t *Topic) Describe(ctx context.Context) ([]PartitionInfo, error) {
+	all := make([]PartitionInfo, len(t.partitions))
+	for i := range all {
+		info, err := askPartition[PartitionInfo](ctx, t, i, askInfo{})
+		if err != nil {
+			return nil, fmt.Errorf("describe topic %s: %w", t.name, err)
+		}
+		all[i] = info
+	}
+	return all, nil
 }
 
 func askPartition[T any](ctx context.Context, t *Topic, partition int, message any) (T, error) {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/troupestream/troupe/internal/codec"
 	"github.com/troupestream/troupe/internal/storage"
@@ -42,11 +44,21 @@ var (
 // PartitionsMax is how many partitions a topic can have.
 const PartitionsMax = 1024
 
-// TopicConfig is fixed when a topic is first declared.
+// TopicConfig is what a topic is declared with. All but Durability can be altered
+// later.
 type TopicConfig struct {
 	Partitions  int // default 1, at most PartitionsMax
 	Durability  Durability
 	Compression Compression
+	Retention   Retention // default DefaultRetention
+}
+
+func (c TopicConfig) withDefaults() TopicConfig {
+	if c.Partitions == 0 {
+		c.Partitions = 1
+	}
+	c.Retention = c.Retention.withDefault()
+	return c
 }
 
 // TopicInfo is a topic and its configuration.
@@ -84,11 +96,9 @@ func newTopics(sys *System) *topics {
 // A name consists of lower case letters, digits and hyphens, begins with a
 // letter, and has at most 63 characters.
 func (s *System) Declare(ctx context.Context, name string, config TopicConfig) (*Topic, error) {
-	if config.Partitions == 0 {
-		config.Partitions = 1
-	}
+	config = config.withDefaults()
 	if err := checkTopic(name, config); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("declare %w", err)
 	}
 	var t *Topic
 	err := s.topics.exclusively(ctx, "declare topic "+name, func() (err error) {
@@ -141,6 +151,19 @@ func (s *System) Topics(ctx context.Context) ([]TopicInfo, error) {
 	return all, err
 }
 
+// AlterTopic changes the configuration of a topic: f is given what it is and
+// changes it. Partitions can be added, which sends keys elsewhere from then on,
+// and not be taken away; Durability stays. Jobs and handles that there are go on
+// with the partitions they know. f may be called several times.
+func (s *System) AlterTopic(ctx context.Context, name string, f func(*TopicConfig)) (*Topic, error) {
+	var t *Topic
+	err := s.topics.exclusively(ctx, "alter topic "+name, func() (err error) {
+		t, err = s.topics.alter(ctx, name, f)
+		return err
+	})
+	return t, err
+}
+
 // DeleteTopic deletes a topic and its records. Handles on it fail from then on.
 func (s *System) DeleteTopic(ctx context.Context, name string) error {
 	return s.topics.exclusively(ctx, "delete topic "+name, func() error {
@@ -184,13 +207,16 @@ func checkName(name string) error {
 
 func checkTopic(name string, c TopicConfig) error {
 	if err := checkName(name); err != nil {
-		return fmt.Errorf("declare %w", err)
+		return err
 	}
 	if c.Partitions < 1 || c.Partitions > PartitionsMax {
-		return fmt.Errorf("declare topic %s: %d partitions: there must be 1 to %d", name, c.Partitions, PartitionsMax)
+		return fmt.Errorf("topic %s: %d partitions: there must be 1 to %d", name, c.Partitions, PartitionsMax)
 	}
 	if durabilityNames[c.Durability] == "" || compressionNames[c.Compression] == "" {
-		return fmt.Errorf("declare topic %s: there is no durability %d or no compression %d", name, c.Durability, c.Compression)
+		return fmt.Errorf("topic %s: there is no durability %d or no compression %d", name, c.Durability, c.Compression)
+	}
+	if err := c.Retention.check(); err != nil {
+		return fmt.Errorf("topic %s: %w", name, err)
 	}
 	return nil
 }
@@ -231,6 +257,40 @@ func (d *topics) declare(ctx context.Context, name string, config TopicConfig) (
 	return d.start(name, config)
 }
 
+func (d *topics) alter(ctx context.Context, name string, f func(*TopicConfig)) (*Topic, error) {
+	var config TopicConfig
+	err := d.change(ctx, func(all *directory) (bool, error) {
+		stored, found := all.Topics[name]
+		if !found || stored.Deleting {
+			return false, ErrNoTopic
+		}
+		has, err := stored.config()
+		if err != nil {
+			return false, err
+		}
+		config = has
+		f(&config)
+		config = config.withDefaults()
+		switch err := checkTopic(name, config); {
+		case err != nil:
+			return false, err
+		case config.Partitions < has.Partitions:
+			return false, fmt.Errorf("%w: it has %d partitions, and can have more but not %d: their records would be lost", ErrConflict, has.Partitions, config.Partitions)
+		case config.Durability != has.Durability:
+			return false, fmt.Errorf("%w: it has durability %s for life: declare another topic", ErrConflict, durabilityNames[has.Durability])
+		}
+		all.Topics[name] = storedTopicOf(config)
+		return config != has, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if open := d.open[name]; open != nil {
+		open.settings.Store(&config)
+	}
+	return d.start(name, config)
+}
+
 // difference says in which way a declaration conflicts with the topic there is.
 func difference(has, wants TopicConfig) error {
 	var all []string
@@ -242,6 +302,7 @@ func difference(has, wants TopicConfig) error {
 	add("partitions", has.Partitions, wants.Partitions)
 	add("durability", durabilityNames[has.Durability], durabilityNames[wants.Durability])
 	add("compression", compressionNames[has.Compression], compressionNames[wants.Compression])
+	add("retention", has.Retention, wants.Retention)
 	if all == nil {
 		return nil
 	}
@@ -252,12 +313,12 @@ func difference(has, wants TopicConfig) error {
 func (d *topics) start(name string, config TopicConfig) (*Topic, error) {
 	t := d.open[name]
 	if t == nil {
-		t = &Topic{sys: d.sys, name: name, config: config}
-		for range config.Partitions {
-			ref := &partitionRef{gate: newGate(d.sys.limits.QueueBytes)}
-			ref.dead.Store(true)
-			t.partitions = append(t.partitions, ref)
-		}
+		t = &Topic{sys: d.sys, name: name, settings: new(atomic.Pointer[TopicConfig])}
+		t.settings.Store(&config)
+		d.open[name] = t
+	}
+	if more := config.Partitions - len(t.partitions); more > 0 {
+		t = t.with(more)
 		d.open[name] = t
 	}
 	for i, ref := range t.partitions {
@@ -270,10 +331,22 @@ func (d *topics) start(name string, config TopicConfig) (*Topic, error) {
 	return t, nil
 }
 
+// with returns a handle on a topic to which partitions were added.
+func (t *Topic) with(more int) *Topic {
+	grown := *t
+	grown.partitions = slices.Clip(t.partitions)
+	for range more {
+		ref := &partitionRef{gate: newGate(t.sys.limits.QueueBytes)}
+		ref.dead.Store(true)
+		grown.partitions = append(grown.partitions, ref)
+	}
+	return &grown
+}
+
 func (t *Topic) startPartition(i int, ref *partitionRef) error {
 	pid, err := t.sys.spawnPartition(&partitionConfig{
 		topic: t.name, index: i, log: partitionLog(t.name, i),
-		durability: t.config.Durability, compression: t.config.Compression, limits: t.sys.limits,
+		durability: t.settings.Load().Durability, limits: t.sys.limits, settings: t.settings,
 	})
 	if err != nil {
 		return err
@@ -356,7 +429,11 @@ type storedTopic struct {
 	Partitions  int    `json:"partitions"`
 	Durability  string `json:"durability"`
 	Compression string `json:"compression"`
-	Deleting    bool   `json:"deleting,omitempty"`
+	// What is kept; all of them 0: everything.
+	KeepMs      int64 `json:"keep_ms,omitempty"`
+	KeepBytes   int64 `json:"keep_bytes,omitempty"`
+	KeepRecords int64 `json:"keep_records,omitempty"`
+	Deleting    bool  `json:"deleting,omitempty"`
 }
 
 const directoryVersion = 1
@@ -367,15 +444,18 @@ var (
 )
 
 func storedTopicOf(c TopicConfig) storedTopic {
-	return storedTopic{Partitions: c.Partitions, Durability: durabilityNames[c.Durability], Compression: compressionNames[c.Compression]}
+	return storedTopic{Partitions: c.Partitions, Durability: durabilityNames[c.Durability], Compression: compressionNames[c.Compression],
+		KeepMs: c.Retention.Age.Milliseconds(), KeepBytes: c.Retention.Bytes, KeepRecords: c.Retention.Records}
 }
 
 func (t storedTopic) config() (TopicConfig, error) {
-	c := TopicConfig{Partitions: t.Partitions}
+	c := TopicConfig{Partitions: t.Partitions, Retention: Retention{Age: time.Duration(t.KeepMs) * time.Millisecond,
+		Bytes: t.KeepBytes, Records: t.KeepRecords}}
+	c.Retention.Forever = c.Retention == Retention{}
 	var durable, compressed bool
 	c.Durability, durable = keyOf(durabilityNames, t.Durability)
 	c.Compression, compressed = keyOf(compressionNames, t.Compression)
-	if !durable || !compressed || t.Partitions < 1 || t.Partitions > PartitionsMax {
+	if !durable || !compressed || checkTopic("stored", c) != nil {
 		return c, fmt.Errorf("its entry in the directory makes no sense (%+v): %w", t, ErrCorrupt)
 	}
 	return c, nil

@@ -54,7 +54,7 @@ func TestDeclareRefusesWhatMakesNoSense(t *testing.T) {
 func TestTopicsSurviveARestart(t *testing.T) {
 	store := storagefake.New()
 	s := NewSystem(store)
-	declare(t, s, "b", TopicConfig{Partitions: 2, Compression: S2})
+	declare(t, s, "b", TopicConfig{Partitions: 2, Compression: S2, Retention: Retention{Bytes: 1000, Records: 10}})
 	declare(t, s, "a", TopicConfig{Durability: Memory})
 	if err := s.Close(testContext(t)); err != nil {
 		t.Fatal(err)
@@ -64,7 +64,10 @@ func TestTopicsSurviveARestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []TopicInfo{{"a", TopicConfig{1, Memory, Uncompressed}}, {"b", TopicConfig{2, Fsync, S2}}}
+	want := []TopicInfo{
+		{"a", TopicConfig{Partitions: 1, Durability: Memory, Retention: Retention{Age: DefaultRetention}}},
+		{"b", TopicConfig{Partitions: 2, Compression: S2, Retention: Retention{Bytes: 1000, Records: 10}}},
+	}
 	if fmt.Sprint(all) != fmt.Sprint(want) {
 		t.Errorf("topics %v, want %v", all, want)
 	}
