@@ -75,6 +75,30 @@ func (j *Job) Checkpoint(r checkpoint.Request, answer func(checkpoint.Manifest, 
 	j.sys.Send(j.pid, requestCheckpoint{request: r, answer: answer})
 }
 
+// Hanging says what a job that was killed still waits for: calls of user code that
+// have not returned, and tasks that have not ended. It is empty if that is not known.
+func (j *Job) Hanging() []string {
+	answer := make(chan []string, 1)
+	j.sys.Send(j.pid, whatHangs{answer})
+	select {
+	case names := <-answer:
+		return names
+	case <-j.Ended():
+	case <-time.After(time.Second): // its actor never waits; so this is not to be expected
+	}
+	return nil
+}
+
+// Abandon gives a job up that does not end: the system no longer waits for it
+// when it is closed. It ends all the same, if it can.
+func (j *Job) Abandon() {
+	j.sys.abandoned.Store(true)
+	j.sys.forget(j.pid)
+}
+
+// whatHangs asks a job what it waits for.
+type whatHangs struct{ answer chan<- []string }
+
 // Ended returns a channel that is closed when the job's actor is gone.
 func (j *Job) Ended() <-chan struct{} { return j.sys.Watch(j.pid) }
 
@@ -109,6 +133,8 @@ func (j *job) Receive(ctx pactor.Context) {
 		j.end(ctx, &JobResult{Err: m.err})
 	case requestCheckpoint:
 		j.request(m)
+	case whatHangs:
+		m.answer <- j.hanging()
 	case childFailed:
 		j.failed(ctx, m.err)
 	case checkpointNoted:
@@ -154,13 +180,9 @@ func (j *job) prepared(ctx pactor.Context, m attemptPrepared) {
 		return
 	}
 	j.preparing = false
-	if j.ending || m.err != nil {
-		if m.ready != nil {
-			m.ready.close()
-		}
-	}
 	switch {
 	case j.ending:
+		m.attempt.ready = m.ready // to be closed, in the background
 		j.teardown(ctx)
 	case m.err != nil && j.number == 1:
 		// Nothing has run yet: this is about how the job was set up, and would
@@ -169,7 +191,6 @@ func (j *job) prepared(ctx pactor.Context, m attemptPrepared) {
 	case m.err != nil:
 		j.failed(ctx, m.err)
 	case m.ready.finished:
-		m.ready.close()
 		j.last = m.attempt.manifest
 		j.end(ctx, &JobResult{Finished: true})
 	default:
@@ -303,11 +324,32 @@ func (j *job) waitForBackground() {
 func (j *job) release(done func()) {
 	j.releasing = true
 	a := j.attempt
-	j.sys.Go(func(context.Context) {
+	work := func(context.Context) {
 		a.group.Wait()
 		a.close()
 		done()
-	})
+	}
+	if !j.sys.Go(work) { // it was closed without waiting for this job
+		go work(context.Background())
+	}
+}
+
+// hanging is what the end of the attempt waits for.
+func (j *job) hanging() []string {
+	a := j.attempt
+	if a == nil {
+		return nil
+	}
+	names := a.calls.names()
+	if a.ready == nil {
+		return names
+	}
+	for _, t := range a.ready.tasks {
+		if pid := a.tasks[t.key]; pid != nil && j.children[pid.Id] != nil {
+			names = append(names, t.title(a.plan))
+		}
+	}
+	return names
 }
 
 func (j *job) attemptEnded(ctx pactor.Context, m attemptEnded) {

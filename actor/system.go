@@ -34,6 +34,7 @@ type System struct {
 	refusals    atomic.Int64
 	deadLetters atomic.Int64
 	attempts    atomic.Uint64 // begun by all jobs
+	abandoned   atomic.Bool   // some job was given up, and may go on
 	background  background
 
 	mu        sync.Mutex
@@ -145,7 +146,8 @@ func (s *System) Mailboxes(f func(actorID string, m *Mailbox)) {
 }
 
 // Close stops all actors and waits until they and their background work have
-// ended, or until ctx ends. Partitions finish what they have accepted.
+// ended, or until ctx ends. Partitions finish what they have accepted. For a job
+// that was abandoned, nothing is waited for but that.
 func (s *System) Close(ctx context.Context) error {
 	s.mu.Lock()
 	if s.closed {
@@ -194,6 +196,12 @@ func (s *System) askToStop(r rootActor) {
 
 func (s *System) end(ctx context.Context) error {
 	ended := s.background.close()
+	if s.abandoned.Load() {
+		s.topics.close()
+		s.actors.Shutdown()
+		s.dispatcher.Close() // what still runs on it ends it
+		return nil
+	}
 	select {
 	case <-ended:
 	case <-ctx.Done():

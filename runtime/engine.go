@@ -187,7 +187,8 @@ func (e *Engine) Jobs() []*Job {
 
 // Close stops all jobs in good order, and the engine. Jobs that take longer than
 // their StopTimeout, or are still running when ctx ends, are ended without a last
-// checkpoint; an error says so.
+// checkpoint; an error says so. A job that hangs, which Stop or Kill has said, is
+// left behind.
 func (e *Engine) Close(ctx context.Context) error {
 	e.mu.Lock()
 	e.closed = true
@@ -197,7 +198,8 @@ func (e *Engine) Close(ctx context.Context) error {
 		j.handle.Stop()
 	}
 	for _, j := range e.Jobs() {
-		if _, err := j.Stop(ctx); err != nil {
+		told := j.givenUp()
+		if _, err := j.Stop(ctx); err != nil && err != told {
 			errs = append(errs, err)
 		}
 		if ctx.Err() != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,6 +32,7 @@ type Job struct {
 	resumed *Checkpoint
 	last    *Checkpoint
 	failure error
+	hung    error // why it was given up; nil: it was not
 
 	done   chan struct{} // closed when the job has ended and is gone
 	result chan actor.JobResult
@@ -181,33 +183,82 @@ func (j *Job) Wait(ctx context.Context) (Report, error) {
 
 // Stop ends the job in good order: sources read no further, what they have read
 // goes through to the sinks, and a last checkpoint is taken. A job that has not
-// ended after StopTimeout is ended without.
+// ended after StopTimeout is killed; if it has not ended KillTimeout later, the
+// error is ErrHanging, and says where it hangs.
 func (j *Job) Stop(ctx context.Context) (Report, error) {
 	j.setState(Stopping)
 	j.handle.Stop()
-	t := time.NewTimer(j.config.stopTimeout)
-	defer t.Stop()
-	select {
-	case <-j.done:
-	case <-ctx.Done():
-		return Report{}, ctx.Err()
-	case <-t.C:
-		j.handle.Kill(fmt.Errorf("job %q did not stop within %v and was ended without a last checkpoint: it will continue from the one before", j.name, j.config.stopTimeout))
-		<-j.done
+	if j.givenUp() == nil {
+		t := time.NewTimer(j.config.stopTimeout)
+		defer t.Stop()
+		select {
+		case <-j.done:
+			return j.report, j.err
+		case <-ctx.Done():
+			return Report{}, ctx.Err()
+		case <-t.C:
+		}
 	}
-	return j.report, j.err
+	return j.end(ctx, fmt.Errorf("job %q did not stop within %v and was ended without a last checkpoint: it will continue from the one before", j.name, j.config.stopTimeout))
 }
 
 // Kill ends the job at once, as a crash would: nothing is drained, and no
-// checkpoint is taken.
+// checkpoint is taken. A job that has not ended after KillTimeout is ErrHanging.
 func (j *Job) Kill(ctx context.Context) error {
-	j.handle.Kill(ErrKilled)
-	_, err := j.Wait(ctx)
+	_, err := j.end(ctx, ErrKilled)
 	if errors.Is(err, ErrKilled) {
 		return nil
 	}
 	return err
 }
+
+// end kills the job and waits for its end, but not for ever: user code may ignore
+// that its context has ended.
+func (j *Job) end(ctx context.Context, reason error) (Report, error) {
+	j.handle.Kill(reason)
+	wait := j.config.killTimeout
+	if j.givenUp() != nil {
+		wait = 0
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-j.done:
+		return j.report, j.err
+	case <-ctx.Done():
+		return Report{}, ctx.Err()
+	case <-t.C:
+		return Report{}, j.giveUp()
+	}
+}
+
+// giveUp leaves a job alone that does not end.
+func (j *Job) giveUp() error {
+	if err := j.givenUp(); err != nil {
+		return err
+	}
+	where := "a place that is not known"
+	if names := j.handle.Hanging(); len(names) > 0 {
+		where = strings.Join(names, ", ")
+	}
+	j.handle.Abandon()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.hung = fmt.Errorf("job %q was killed and has not ended within %v: %w in %s", j.name, j.config.killTimeout, ErrHanging, where)
+	return j.hung
+}
+
+func (j *Job) givenUp() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.hung
+}
+
+// ErrHanging: a job was killed and does not end, because a source, a sink or a
+// function ignores that its context has ended. It does no harm to the data: it
+// will continue from its last checkpoint. It keeps its memory and its files until
+// the process ends.
+var ErrHanging = errors.New("it hangs")
 
 // ErrKilled: the job was ended by Kill.
 var ErrKilled = errors.New("the job was killed")

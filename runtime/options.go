@@ -25,6 +25,7 @@ const (
 	DefaultRestartsMax       = 5
 	DefaultRestartBackoff    = 100 * time.Millisecond
 	DefaultStopTimeout       = 30 * time.Second
+	DefaultKillTimeout       = 10 * time.Second
 	DefaultStatusEvery       = time.Second
 )
 
@@ -61,6 +62,7 @@ type jobConfig struct {
 	backoff      time.Duration
 	backoffMax   time.Duration
 	stopTimeout  time.Duration
+	killTimeout  time.Duration
 	checkpoint   uint64
 	savepoint    string
 	fresh        bool
@@ -77,7 +79,7 @@ func defaults() config {
 		parallelism: goruntime.GOMAXPROCS(0), batchSize: DefaultBatchSize, window: flow.DefaultWindow,
 		every: DefaultCheckpointEvery, timeout: DefaultCheckpointTimeout, retained: DefaultRetained,
 		restarts: DefaultRestartsMax, backoff: DefaultRestartBackoff, backoffMax: 30 * time.Second,
-		stopTimeout: DefaultStopTimeout, statusEvery: DefaultStatusEvery,
+		stopTimeout: DefaultStopTimeout, killTimeout: DefaultKillTimeout, statusEvery: DefaultStatusEvery,
 	}}
 }
 
@@ -213,6 +215,16 @@ func StopTimeout(d time.Duration) Option {
 	return func(c *config) {
 		c.wants(d > 0, "StopTimeout: %v is not positive", d)
 		c.job.stopTimeout = d
+	}
+}
+
+// KillTimeout is how long a job that was killed, by Kill or after StopTimeout,
+// may take to end, before it is left alone as ErrHanging: sources, sinks and
+// functions should return soon after their context has ended. Default 10 s.
+func KillTimeout(d time.Duration) Option {
+	return func(c *config) {
+		c.wants(d > 0, "KillTimeout: %v is not positive", d)
+		c.job.killTimeout = d
 	}
 }
 
