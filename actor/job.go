@@ -392,7 +392,11 @@ func (j *job) stop(ctx pactor.Context) {
 		j.sys.Send(j.attempt.coord, requestCheckpoint{request: checkpoint.Request{Stop: true}})
 		return
 	}
-	j.end(ctx, &JobResult{Stopped: true})
+	outcome := &JobResult{Stopped: true}
+	if j.failure != nil { // it has failed and not come back: that is no good order
+		outcome = &JobResult{Err: fmt.Errorf("stopped without a last checkpoint, as it kept failing: %w", j.failure)}
+	}
+	j.end(ctx, outcome)
 }
 
 func (j *job) request(m requestCheckpoint) {
