@@ -2,6 +2,7 @@ package sources
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -38,8 +39,11 @@ func Rate(perSecond float64) GeneratorOption {
 	return generatorOption(func(o *generatorOptions) { o.rate = perSecond })
 }
 
-// Splits divides the generator into n splits; the default is 1. Split k yields
-// the records k, k+n, k+2n and so on.
+// SplitsMax is how many splits a generator can have.
+const SplitsMax = 65_536
+
+// Splits divides the generator into n splits, 1 to SplitsMax; the default is 1.
+// Split k yields the records k, k+n, k+2n and so on.
 func Splits(n int) GeneratorOption {
 	return generatorOption(func(o *generatorOptions) { o.splits = n })
 }
@@ -60,12 +64,15 @@ type generator[T any] struct {
 	options generatorOptions
 }
 
-func (o *generatorOptions) check() error {
+func (g *generator[T]) check() error {
+	o := &g.options
 	switch {
+	case g.f == nil:
+		return errors.New("its function is nil")
 	case o.count < 0:
 		return fmt.Errorf("the option Count is %d; it must not be negative", o.count)
-	case o.splits < 1:
-		return fmt.Errorf("the option Splits is %d; it must be at least 1", o.splits)
+	case o.splits < 1 || o.splits > SplitsMax:
+		return fmt.Errorf("the option Splits is %d; it must be 1 to %d", o.splits, SplitsMax)
 	case o.rate < 0 || math.IsNaN(o.rate) || math.IsInf(o.rate, 0):
 		return fmt.Errorf("the option Rate is %v; it must be a number of records per second", o.rate)
 	}
@@ -73,7 +80,7 @@ func (o *generatorOptions) check() error {
 }
 
 func (g *generator[T]) Splits(context.Context) ([]string, error) {
-	if err := g.options.check(); err != nil {
+	if err := g.check(); err != nil {
 		return nil, err
 	}
 	return numbered(g.options.splits), nil
@@ -93,7 +100,7 @@ func (o *generatorOptions) size(k int) int64 {
 }
 
 func (g *generator[T]) Open(_ context.Context, r topology.OpenRequest) (topology.SourceReader[T], error) {
-	if err := g.options.check(); err != nil {
+	if err := g.check(); err != nil {
 		return nil, err
 	}
 	k, err := split(r.Split, g.options.splits)
