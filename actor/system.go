@@ -27,6 +27,7 @@ type System struct {
 	asks       *asks
 	watches    *watches
 	topics     *topics
+	groups     groups
 	limits     PartitionLimits
 	onFailure  func(actorID string, err error)
 	onAppend   func(Appended)

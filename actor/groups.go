@@ -1,0 +1,139 @@
+package actor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	pactor "github.com/asynkron/protoactor-go/actor"
+
+	"github.com/troupestream/troupe/internal/group"
+	"github.com/troupestream/troupe/internal/storage"
+)
+
+// Errors of consumer groups. Test for them with errors.Is.
+var (
+	// ErrNoGroup: there is no consumer group of that name.
+	ErrNoGroup = errors.New("there is no such consumer group")
+	// ErrMemberFenced: the sender does not own the partition any more.
+	ErrMemberFenced = group.ErrFenced
+	// ErrGroupActive: the group has members, and this needs it to have none.
+	ErrGroupActive = group.ErrGroupActive
+)
+
+// groups are the consumer groups in use.
+type groups struct {
+	mu   sync.Mutex
+	open map[string]*pactor.PID
+}
+
+const groupPrefix = "group_"
+
+func groupLog(name string) string { return groupPrefix + name }
+
+// Group is a handle on a consumer group. It is safe for concurrent use, and ends
+// with its system.
+type Group struct {
+	sys  *System
+	name string
+	pid  *pactor.PID
+}
+
+// Group returns the consumer group of that name, which comes into being with the
+// first thing that is said to it. A name is like that of a topic. The first use in
+// a process decides about config.
+func (s *System) Group(name string, config group.Config) (*Group, error) {
+	if !topicName.MatchString(name) {
+		return nil, fmt.Errorf("group %q: a name consists of a-z, 0-9 and -, begins with a letter and has at most 63 characters", name)
+	}
+	if _, err := group.New(config); err != nil {
+		return nil, fmt.Errorf("group %s: %w", name, err)
+	}
+	d := &s.groups
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	pid := d.open[name]
+	if pid == nil {
+		var err error
+		pid, err = s.Spawn("group/"+name, func() pactor.Actor { return &groupActor{sys: s, name: name, config: config} }, asService())
+		if err != nil {
+			return nil, err
+		}
+		if d.open == nil {
+			d.open = map[string]*pactor.PID{}
+		}
+		d.open[name] = pid
+		s.watches.then(pid, func() { d.forget(name, pid) })
+	}
+	return &Group{sys: s, name: name, pid: pid}, nil
+}
+
+func (d *groups) forget(name string, pid *pactor.PID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.open[name] == pid {
+		delete(d.open, name)
+	}
+}
+
+// Groups lists the consumer groups that there are, by name.
+func (s *System) Groups(ctx context.Context) ([]string, error) {
+	logs, err := s.store.Logs(ctx, groupPrefix)
+	for i := range logs {
+		logs[i] = strings.TrimPrefix(logs[i], groupPrefix)
+	}
+	return logs, err
+}
+
+// DeleteGroup forgets a consumer group with its offsets and parked keys. It must
+// have no members.
+func (s *System) DeleteGroup(ctx context.Context, name string) error {
+	all, err := s.Groups(ctx)
+	if err != nil {
+		return err
+	}
+	exists := false
+	for _, n := range all {
+		exists = exists || n == name
+	}
+	if !exists {
+		return fmt.Errorf("delete group %s: %w", name, ErrNoGroup)
+	}
+	g, err := s.Group(name, group.Config{})
+	if err != nil {
+		return err
+	}
+	d, err := g.Describe(ctx)
+	if err != nil {
+		return err
+	}
+	if n := len(d.Members); n > 0 {
+		return fmt.Errorf("delete group %s: %w: %d of them, stop them first", name, ErrGroupActive, n)
+	}
+	s.Stop(g.pid)
+	select {
+	case <-s.Watch(g.pid):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := s.store.DeleteLog(ctx, groupLog(name)); err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return fmt.Errorf("delete group %s: %w", name, err)
+	}
+	return nil
+}
+
+// Name returns the group's name.
+func (g *Group) Name() string { return g.name }
+
+// tell applies a command and waits until it is durable.
+func (g *Group) tell(ctx context.Context, c group.Command) error {
+	_, err := Ask[groupDone](ctx, g.sys, g.pid, groupCommand{command: c})
+	return err
+}
+
+// Describe returns what the group is doing.
+func (g *Group) Describe(ctx context.Context) (group.Description, error) {
+	return Ask[group.Description](ctx, g.sys, g.pid, askGroup{func(c *group.Group) any { return c.Describe() }})
+}
