@@ -47,7 +47,7 @@ func (l *letterbox) open(ctx context.Context) error {
 	for _, name := range l.attempt.spec.Letters {
 		t, err := l.attempt.sys.Topic(ctx, name)
 		if errors.Is(err, ErrNoTopic) {
-			t, err = l.attempt.sys.Declare(ctx, name, TopicConfig{})
+			t, err = l.attempt.sys.Declare(ctx, name, TopicConfig{Retention: Retention{Age: DeadLetterRetention}})
 		}
 		if err != nil {
 			return fmt.Errorf("dead-letter topic %q: %w", name, err)

@@ -11,6 +11,10 @@ import (
 // week after their arrival.
 const DefaultRetention = 7 * 24 * time.Hour
 
+// DeadLetterRetention is how long dead letters are kept whose topic was not
+// declared otherwise.
+const DeadLetterRetention = 30 * 24 * time.Hour
+
 // DefaultRetentionEvery is how often partitions look for records to drop.
 const DefaultRetentionEvery = 30 * time.Second
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/troupestream/troupe/internal/codec"
 	"github.com/troupestream/troupe/internal/dataflow"
+	"github.com/troupestream/troupe/internal/partitioner"
 	"github.com/troupestream/troupe/internal/telemetry"
 	"github.com/troupestream/troupe/topology"
 )
@@ -78,7 +79,7 @@ func (e *encoder[T]) keep(grown []byte) []byte {
 
 func (e *encoder[T]) choose(key []byte) int {
 	if key != nil {
-		return partitionOf(key, e.partitions)
+		return partitioner.Keyed(key, e.partitions)
 	}
 	p := e.turn
 	e.turn = (e.turn + 1) % e.partitions

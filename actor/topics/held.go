@@ -3,6 +3,7 @@ package topics
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -180,5 +181,12 @@ func appendRuns(ctx context.Context, runs []run, to *appender) error {
 	return nil
 }
 
-// Close gives up what is held: no checkpoint covers it.
-func (w *heldWriter[T]) Close() error { return w.close() }
+// Close gives up what is held: no checkpoint covers it. The staging topic goes
+// when no checkpoint needs it.
+func (w *heldWriter[T]) Close() error {
+	err := w.close()
+	if len(w.state.Transactions) > 0 {
+		return err
+	}
+	return errors.Join(err, w.staging.drop())
+}

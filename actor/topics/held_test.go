@@ -155,6 +155,31 @@ func TestStagingIsTidied(t *testing.T) {
 	if got := contents(ctx, t, topic); len(got) != 30 {
 		t.Errorf("the topic holds %d records, want 30", len(got))
 	}
+
+	// A writer that ends leaves none, unless a checkpoint needs it.
+	w := open(ctx, t, topic, exactlyOnce(4, state))
+	put(ctx, t, w, slices.Repeat([]string{strings.Repeat("s", 300)}, 10)...)
+	if _, err := w.Prepare(ctx, 2); err != nil {
+		t.Fatal(err)
+	}
+	needed := w.(*heldWriter[string]).staging.name
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if names := staged(t, sys); !slices.Contains(names, needed) {
+		t.Errorf("what a checkpoint needs is gone: there are %q", names)
+	}
+	w = open(ctx, t, topic, exactlyOnce(5, state))
+	put(ctx, t, w, slices.Repeat([]string{strings.Repeat("s", 300)}, 10)...)
+	if _, err := w.Prepare(ctx, 3); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Commit(ctx, 3), w.Close(), bystander.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if names := staged(t, sys); len(names) != 0 {
+		t.Errorf("there are staging topics %q, and nobody needs one", names)
+	}
 }
 
 func TestWithoutCommitted(t *testing.T) {

@@ -81,7 +81,8 @@ func (s *staging) used() string {
 // are meant for.
 func (s *staging) put(ctx context.Context, runs []run) (spilled, error) {
 	if s.producer == nil {
-		t, err := s.sys.Declare(ctx, s.name, actor.TopicConfig{Partitions: 1, Durability: s.durability})
+		t, err := s.sys.Declare(ctx, s.name, actor.TopicConfig{Partitions: 1, Durability: s.durability,
+			Retention: actor.Retention{Forever: true}}) // it is trimmed by whoever puts something there
 		if err != nil {
 			return spilled{}, err
 		}
@@ -175,6 +176,19 @@ func collect(runs []run, r codec.Record) ([]run, error) {
 		return nil, errMarkers
 	}
 	return append(runs, marker), nil
+}
+
+// drop deletes the topic, of which nothing is needed any more.
+func (s *staging) drop() error {
+	if s.topic == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
+	defer cancel()
+	if err := s.sys.DeleteTopic(ctx, s.name); err != nil && !errors.Is(err, actor.ErrNoTopic) {
+		return err
+	}
+	return nil
 }
 
 // trim drops what lies below the first spill of the transactions that wait; if

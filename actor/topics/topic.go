@@ -21,6 +21,7 @@ type Topic[T any] struct {
 	mistake     error
 	durability  *actor.Durability
 	compression *actor.Compression
+	retention   *actor.Retention
 	key         func(T) []byte
 	codec       Codec[T]
 	start       topology.Start
@@ -56,6 +57,13 @@ func (t Topic[T]) Durability(d actor.Durability) Topic[T] {
 // keeps what it has, and a new one has actor.Uncompressed.
 func (t Topic[T]) Compression(c actor.Compression) Topic[T] {
 	t.compression = &c
+	return t
+}
+
+// Retention sets what the topic keeps. Without it, an existing topic keeps what it
+// did, and a new one keeps records for actor.DefaultRetention.
+func (t Topic[T]) Retention(r actor.Retention) Topic[T] {
+	t.retention = &r
 	return t
 }
 
@@ -135,6 +143,9 @@ func (t Topic[T]) open(ctx context.Context) (*actor.Topic, error) {
 	}
 	if t.compression != nil {
 		config.Compression = *t.compression
+	}
+	if t.retention != nil {
+		config.Retention = *t.retention
 	}
 	return sys.Declare(ctx, t.name, config)
 }

@@ -10,29 +10,9 @@ import (
 
 	"github.com/troupestream/troupe/actor"
 	"github.com/troupestream/troupe/internal/dataflow"
+	"github.com/troupestream/troupe/internal/partitioner"
 	"github.com/troupestream/troupe/topology"
 )
-
-// The vectors are those of Kafka's UtilsTest.
-func TestMurmur2IsKafkas(t *testing.T) {
-	for key, want := range map[string]int32{
-		"21": -973932308, "foobar": -790332482, "a-little-bit-long-string": -985981536,
-		"a-little-bit-longer-string": -1486304829, "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971,
-		"abc": 479470107, "ord_123": -519719585, "ord_124": 1678492553,
-	} {
-		if got := int32(murmur2([]byte(key))); got != want {
-			t.Errorf("murmur2(%q) is %d, want %d", key, got, want)
-		}
-	}
-	if got := int(murmur2([]byte("ord_123")) & 0x7fffffff); got != 1627764063 {
-		t.Errorf("ord_123 without its sign is %d", got)
-	}
-	for _, key := range []string{"ord_123", "ord_124"} {
-		if got := partitionOf([]byte(key), 2); got != 1 {
-			t.Errorf("%s goes to partition %d of 2, want 1", key, got)
-		}
-	}
-}
 
 func TestKeysChoosePartitions(t *testing.T) {
 	ctx, _ := engine(t)
@@ -52,7 +32,7 @@ func TestKeysChoosePartitions(t *testing.T) {
 		want[i] = append(want[i], keyless)
 	}
 	for _, keyed := range []string{"foobar", "21", "foobar", ""} {
-		p := partitionOf([]byte(keyed), 4)
+		p := partitioner.Keyed([]byte(keyed), 4)
 		want[p] = append(want[p], keyed)
 	}
 	for p, split := range []string{"0", "1", "2", "3"} {
@@ -236,5 +216,30 @@ func TestJSONCodec(t *testing.T) {
 	}
 	if got := contents(ctx, t, Of[map[string]any](topic.name).AsJSON()); len(got) != 1 || got[0]["Note"] != "xxx" {
 		t.Errorf("got %v", got)
+	}
+}
+
+func TestRetentionOfATopic(t *testing.T) {
+	ctx, sys := engine(t)
+	topic := fresh[int]()
+	for _, c := range []struct {
+		topic Topic[int]
+		want  actor.Retention
+		err   error
+	}{
+		{topic, actor.Retention{Age: actor.DefaultRetention}, nil},
+		{topic.Retention(actor.Retention{Forever: true}), actor.Retention{}, actor.ErrConflict},
+		{topic.Retention(actor.Retention{Age: actor.DefaultRetention}), actor.Retention{Age: actor.DefaultRetention}, nil},
+	} {
+		if _, err := c.topic.Source().Splits(ctx); !errors.Is(err, c.err) {
+			t.Fatalf("got %v, want %v", err, c.err)
+		}
+		if c.err != nil {
+			continue
+		}
+		has, err := sys.Topic(ctx, topic.name)
+		if err != nil || has.Config().Retention != c.want {
+			t.Errorf("it keeps %v, %v; want %v", has.Config().Retention, err, c.want)
+		}
 	}
 }
