@@ -39,6 +39,7 @@ type PartitionDescription struct {
 	Claim            // with the owner's epoch
 	Owner     string // member id; "": nobody
 	Target    string // who is to own it
+	Revoking  bool   // the owner was asked to release it
 	Next      uint64 // if Committed
 	Committed bool
 	Metadata  string
@@ -52,7 +53,7 @@ func (g *Group) Describe() Description {
 	owned := map[*member]int{}
 	g.eachPart(func(p *part) {
 		owned[p.owner]++
-		d.Partitions = append(d.Partitions, PartitionDescription{p.claim(), p.owner.name(), p.target.name(), p.next, p.committed, p.metadata, len(p.parked)})
+		d.Partitions = append(d.Partitions, PartitionDescription{p.claim(), p.owner.name(), p.target.name(), p.revoking, p.next, p.committed, p.metadata, len(p.parked)})
 	})
 	for _, m := range g.inOrder() {
 		v := MemberDescription{ID: m.id, Instance: m.instance, Client: m.client, Epoch: m.epoch, Owned: owned[m],

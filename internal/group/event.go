@@ -288,8 +288,7 @@ func (e resized) put(w *writer) {
 
 func readResized(r *reader) event {
 	e := resized{name: r.text()}
-	n, total := r.num(), 0
-	r.g.eachPart(func(*part) { total++ })
+	n, total := r.num(), r.g.partitions
 	t := r.g.topics[e.name]
 	if t != nil {
 		total -= len(t.parts)
@@ -311,8 +310,10 @@ func (e resized) apply(g *Group) {
 		g.sorted = slices.Insert(g.sorted, i, t)
 		g.size += topicSize + len(t.name)
 	}
-	g.size += partSize * (e.partitions - len(t.parts))
-	t.parts = slices.Grow(t.parts, e.partitions-len(t.parts))
+	more := e.partitions - len(t.parts)
+	g.partitions += more
+	g.size += partSize * more
+	t.parts = slices.Grow(t.parts, more)
 	for i := len(t.parts); i < e.partitions; i++ {
 		t.parts = append(t.parts, &part{topic: t, index: i})
 	}
@@ -343,6 +344,7 @@ func (e forgotten) apply(g *Group) {
 		}
 	}
 	g.size -= topicSize + len(t.name) + partSize*len(t.parts)
+	g.partitions -= len(t.parts)
 	delete(g.topics, t.name)
 	g.sorted = slices.DeleteFunc(g.sorted, func(o *topic) bool { return o == t })
 }

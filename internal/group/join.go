@@ -35,19 +35,20 @@ func (g *Group) join(now int64, c Join) error {
 	g.emit(e)
 	m := g.members[c.Member]
 	m.absent, m.seen = false, now
-	switch {
-	case still:
-		g.remind(m)
-	case before != nil:
+	if before != nil && !still {
 		g.comeBack(now, m, e.replaces, renewed)
 		return nil
-	default:
+	}
+	if renewed {
+		g.beginGeneration()
+	}
+	if still {
+		g.remind(m)
+	} else {
 		m.moved = now
 		g.welcome(m)
 	}
-	if renewed {
-		g.rebalance()
-	}
+	g.reconcile()
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
 // KeyRef names what is parked in a partition: a key with all its records, or one
@@ -238,7 +239,10 @@ func (p *part) listParked() []ParkedKey {
 	for id := range p.parked {
 		list = append(list, p.describe(id))
 	}
-	slices.SortFunc(list, func(a, b ParkedKey) int { return cmp.Compare(a.Records[0].Offset, b.Records[0].Offset) })
+	slices.SortFunc(list, func(a, b ParkedKey) int {
+		// A record has one key; but whoever says otherwise is still listed in one order.
+		return cmp.Or(cmp.Compare(a.Records[0].Offset, b.Records[0].Offset), strings.Compare(a.Key, b.Key), cmp.Compare(a.id().alone, b.id().alone))
+	})
 	return list
 }
 

@@ -18,6 +18,7 @@ type Group struct {
 	emptySince int64 // Unix ms; 0 while there are members, or never were
 	topics     map[string]*topic
 	sorted     []*topic // by name
+	partitions int      // of all topics
 	members    map[string]*member
 	instances  map[string]*member
 	parked     parkedTotal

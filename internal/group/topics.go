@@ -21,8 +21,7 @@ func (g *Group) resize(c Resize) error {
 // returns by how much they make the state grow.
 func (g *Group) checkTopics(topics []Topic) (growth int, err error) {
 	l := &g.config.Limits
-	count, partitions := len(g.topics), 0
-	g.eachPart(func(*part) { partitions++ })
+	count, partitions := len(g.topics), g.partitions
 	seen := map[string]bool{}
 	for _, t := range topics {
 		if t.Name == "" || t.Partitions < 1 || seen[t.Name] {
