@@ -40,6 +40,8 @@ type attempt struct {
 	group  sync.WaitGroup
 	failed atomic.Bool
 	calls  calls
+
+	settlements settlements
 }
 
 // background runs the I/O of one of the attempt's actors. Sources, sinks and

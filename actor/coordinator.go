@@ -233,6 +233,7 @@ func (c *coordinator) manifestWritten(m manifestWritten) {
 	c.manifest = m.manifest
 	c.retain(m.manifest, m.seq)
 	c.attempt.spec.progressed.Store(true)
+	c.attempt.settlements.settled(m.manifest.Checkpoint, c.attempt.now())
 	c.attempt.spec.Observer.CheckpointCompleted(m.manifest)
 	c.attempt.sys.Send(c.attempt.job, checkpointNoted{m.manifest})
 	if r := m.pending.Request; r.Stop || r.Finished {

@@ -8,7 +8,6 @@ import (
 	"github.com/troupestream/troupe/internal/checkpoint"
 	"github.com/troupestream/troupe/internal/dataflow"
 	"github.com/troupestream/troupe/internal/flow"
-	"github.com/troupestream/troupe/internal/telemetry"
 )
 
 // JobSpec is all that a job needs to run. The runtime fills it in.
@@ -33,7 +32,6 @@ type JobSpec struct {
 	Compatible func(graph []byte) error
 
 	Counters *Counters
-	Tracer   *telemetry.Tracer // nil: no spans
 	Observer JobObserver
 	// Done is told how the job ended. It must not block.
 	Done func(JobResult)

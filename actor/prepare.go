@@ -6,6 +6,7 @@ import (
 	"fmt"
 	goruntime "runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -450,15 +451,18 @@ func (b *taskBuilder) buildSink(r readyTask, c *dataflow.Chain, index int, in in
 	env := &dataflow.Env{Context: a.ctx, Job: a.spec.Name, Node: n.Name, Task: index, Tasks: c.Parallelism, Origins: c.Origins(),
 		Now: a.now, Metrics: a.spec.Counters.Of(n.Name, index), DeadLetter: a.letters.put, Warn: a.sys.log.Warn}
 	r.sinks, r.close, r.writes = true, w.Close, n.Topic
-	r.actor = &sink{attempt: a, name: r.name, node: n, index: index, env: env, writer: w, in: in,
-		aligner: newAlignment(a, len(in.channels)), times: watermark.NewTracker(len(in.channels)),
-		site: a.spec.Tracer.Site(telemetry.Send, b.destination(n.Name, index))}
+	s := &sink{attempt: a, name: r.name, node: n, index: index, env: env, writer: w, in: in,
+		aligner: newAlignment(a, len(in.channels)), times: watermark.NewTracker(len(in.channels))}
+	if dataflow.TopicOf(n.Sink) == "" { // a topic's writer makes a span for each partition, when it appends
+		s.site = a.sys.tracer.Site(telemetry.Send, b.place(n.Name, index))
+	}
+	r.actor = s
 	return r, nil
 }
 
-// destination is what the spans of an operator name as their place.
-func (b *taskBuilder) destination(node string, index int) telemetry.Destination {
-	return telemetry.Destination{Name: node, Partition: -1, Job: b.attempt.spec.Name, Task: index}
+// place is what the spans of an operator name as their place.
+func (b *taskBuilder) place(node string, index int) telemetry.Place {
+	return telemetry.Place{Job: b.attempt.spec.Name, Operator: node, Task: index}
 }
 
 func (b *taskBuilder) sinkOpen(n *dataflow.Node, c *dataflow.Chain, index int) dataflow.SinkOpen {
@@ -480,10 +484,10 @@ func (b *taskBuilder) buildTask(r readyTask, c *dataflow.Chain, index int, in in
 	}
 	r.close, r.sinks = task.Close, task.HasSinks()
 	b.restored = append(b.restored, task)
-	core := taskCore{attempt: a, name: r.name, task: task, out: out,
-		site: a.spec.Tracer.Site(telemetry.Process, b.destination(c.Name(), index))}
+	core := taskCore{attempt: a, name: r.name, task: task, out: out}
 	if c.Source == nil {
-		r.actor = &stage{taskCore: core, in: in, aligner: newAlignment(a, len(in.channels))}
+		r.actor = &stage{taskCore: core, in: in, aligner: newAlignment(a, len(in.channels)),
+			site: a.sys.tracer.Site(telemetry.Process, b.place(c.Name(), index))}
 		return r, nil
 	}
 	return b.buildSource(r, c, index, core)
@@ -562,13 +566,15 @@ func (b *taskBuilder) splitsOf(c *dataflow.Chain, index int) []string {
 func (b *taskBuilder) buildSource(r readyTask, c *dataflow.Chain, index int, core taskCore) (readyTask, error) {
 	n := c.Source
 	s := &source{taskCore: core, node: n, policy: n.Policy, metrics: b.attempt.spec.Counters.Of(n.Name, index)}
-	s.sampler = b.attempt.spec.Tracer.Sampler(b.destination(n.Name, index), b.attempt.incarnation()<<16+uint64(index))
+	if n.Topic == "" { // whether a record of a Through is traced was decided where it came in
+		s.sampler = b.attempt.sys.tracer.Sampler(b.attempt.incarnation()<<16 + uint64(index))
+	}
 	r.source, r.reads = true, n.Topic
 	closeTask := r.close
 	r.close = func() error { return errors.Join(s.closeReaders(), closeTask()) }
 	for _, id := range b.splitsOf(c, index) {
 		request := b.openRequest(n, id)
-		sp := &split{id: id, position: request.Position}
+		sp := &split{id: id, position: request.Position, observed: b.observe(n, core.task.Chain.Name(), index, id)}
 		if err := b.attempt.call(n, func() error { return sp.open(b.ctx, n.Source, request) }); err != nil {
 			return r, errors.Join(err, r.close())
 		}
@@ -580,6 +586,21 @@ func (b *taskBuilder) buildSource(r readyTask, c *dataflow.Chain, index int, cor
 	b.attempt.spec.Counters.setLag(n.Name, index, s.lag)
 	r.actor = s
 	return r, nil
+}
+
+// observe returns the spans and metrics of a split. Those of a topic's partition
+// have it as their destination.
+func (b *taskBuilder) observe(n *dataflow.Node, chain string, index int, split string) observed {
+	sys, topic, place := b.attempt.sys, dataflow.TopicOf(n.Source), b.place(n.Name, index)
+	o := observed{create: sys.tracer.Site(telemetry.Create, place)}
+	if partition, err := strconv.Atoi(split); err == nil && topic != "" {
+		place.Topic, place.Partition = topic, partition
+		o.meter = sys.meter(topic)
+		o.receive, o.settle = sys.tracer.Site(telemetry.Receive, place), sys.tracer.Site(telemetry.Settle, place)
+	}
+	place.Operator = chain
+	o.process = sys.tracer.Site(telemetry.Process, place)
+	return o
 }
 
 func (sp *split) open(ctx context.Context, driver dataflow.SourceDriver, r dataflow.OpenRequest) error {

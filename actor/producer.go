@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/troupestream/troupe/internal/codec"
+	"github.com/troupestream/troupe/internal/telemetry"
 )
 
 // Defaults of a producer.
@@ -50,6 +51,7 @@ type Producer struct {
 	options ProducerOptions
 	window  *gate
 	lanes   []producerLane
+	meter   *telemetry.TopicMeter
 
 	mu      sync.Mutex
 	closed  bool
@@ -78,7 +80,7 @@ func (t *Topic) NewProducer(o ProducerOptions) (*Producer, error) {
 	if o.WindowAppends <= 0 {
 		o.WindowAppends = DefaultWindowAppends
 	}
-	p := &Producer{topic: t, options: o, window: newGate(o.WindowBytes), lanes: make([]producerLane, t.Partitions())}
+	p := &Producer{topic: t, options: o, window: newGate(o.WindowBytes), lanes: make([]producerLane, t.Partitions()), meter: t.sys.meter(t.name)}
 	for i := range p.lanes {
 		p.lanes[i].start, p.lanes[i].next = o.Next[i], o.Next[i]
 	}
@@ -128,9 +130,10 @@ func (p *Producer) AppendAsync(ctx context.Context, partition int, records []Rec
 		releaseSection(section)
 		return fmt.Errorf("append to topic %s, partition %d: %w", p.topic.name, partition, err)
 	}
-	lane := &p.lanes[partition]
+	lane, began := &p.lanes[partition], p.meter.Now()
 	o := &order{section: section}
 	o.done = func(ack Ack, err error) {
+		p.meter.Sent(section.Count, began, err)
 		p.returned(lane, o, err)
 		p.leave(ref, ticket)
 		ack.Partition = partition

@@ -10,6 +10,7 @@ import (
 
 	"github.com/troupestream/troupe/internal/codec"
 	"github.com/troupestream/troupe/internal/partitioner"
+	"github.com/troupestream/troupe/internal/telemetry"
 )
 
 // Defaults of a publisher.
@@ -71,6 +72,7 @@ type Publisher struct {
 	epoch   uint64
 	room    *gate
 	lanes   []publisherLane
+	meter   *telemetry.TopicMeter
 	ctx     context.Context // ends when nothing is to be tried any more
 	stop    context.CancelFunc
 	group   sync.WaitGroup // goroutines of the lanes
@@ -89,7 +91,7 @@ func (t *Topic) NewPublisher(ctx context.Context, o PublisherOptions) (*Publishe
 	if o.ID == "" {
 		o.ID = "publisher-" + rand.Text()
 	}
-	p := &Publisher{topic: t, options: o, epoch: epoch, room: newGate(o.BufferBytes), lanes: make([]publisherLane, t.Partitions())}
+	p := &Publisher{topic: t, options: o, epoch: epoch, room: newGate(o.BufferBytes), lanes: make([]publisherLane, t.Partitions()), meter: t.sys.meter(t.name)}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	for i := range p.lanes {
 		l := &p.lanes[i]

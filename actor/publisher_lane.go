@@ -171,10 +171,11 @@ func (l *publisherLane) post(b *publishedBatch) {
 		l.returned(b, Ack{}, fmt.Errorf("%w: the publisher was closed", ErrClosed))
 		return
 	}
-	begins := b.section.First == l.start
+	begins, meter, count, began := b.section.First == l.start, l.publisher.meter, b.section.Count, l.publisher.meter.Now()
 	o := &order{section: b.section, begins: begins, exact: begins}
 	o.done = func(ack Ack, err error) {
 		l.ref.gate.leave(size)
+		meter.Sent(count, began, err)
 		l.returned(b, ack, err)
 	}
 	sys.Send(l.ref.pid.Load(), o)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/troupestream/troupe/internal/codec"
+	"github.com/troupestream/troupe/internal/telemetry"
 )
 
 // From is where a reader begins.
@@ -59,6 +60,7 @@ type Reader struct {
 	seq    uint64         // entry after the blocks; 0: not known
 	answer chan readReply // of the request under way; nil: none
 	closed bool
+	meter  *telemetry.TopicMeter
 }
 
 // OpenReader returns a reader of one partition. Close it.
@@ -67,7 +69,7 @@ func (t *Topic) OpenReader(ctx context.Context, partition int, from From) (*Read
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader{topic: t, partition: partition, ref: ref}
+	r := &Reader{topic: t, partition: partition, ref: ref, meter: t.sys.meter(t.name)}
 	if r.offset, err = r.resolve(ctx, from); err != nil {
 		return nil, fmt.Errorf("open a reader: %w", err)
 	}
@@ -108,6 +110,24 @@ func (r *Reader) Seek(offset uint64) {
 // After an error the reader is where it was: a CorruptError comes again until
 // the reader is moved (Seek) behind the damage.
 func (r *Reader) Next(ctx context.Context) (*RecordBatch, error) {
+	began := r.meter.Now()
+	batch, err := r.next(ctx)
+	r.received(ctx, batch, began, err)
+	return batch, err
+}
+
+// received tells of what came, or why it did not. That nobody waits any more is
+// no failure.
+func (r *Reader) received(ctx context.Context, batch *codec.Batch, began time.Time, err error) {
+	switch {
+	case batch != nil:
+		r.meter.Received(batch.Left(), began, nil)
+	case ctx.Err() == nil:
+		r.meter.Received(0, began, err)
+	}
+}
+
+func (r *Reader) next(ctx context.Context) (*codec.Batch, error) {
 	for {
 		batch, err := r.fromBlocks()
 		if batch != nil || err != nil {
@@ -128,7 +148,9 @@ func (r *Reader) Next(ctx context.Context) (*RecordBatch, error) {
 // TryNext is Next, but at the end of the partition it returns ErrEnd instead of
 // waiting for more.
 func (r *Reader) TryNext(ctx context.Context) (*RecordBatch, error) {
+	began := r.meter.Now()
 	if batch, err := r.fromBlocks(); batch != nil || err != nil {
+		r.received(ctx, batch, began, err)
 		return batch, err
 	}
 	bounds, err := r.topic.Bounds(ctx, r.partition)

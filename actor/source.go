@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"sync/atomic"
+	"time"
 
 	pactor "github.com/asynkron/protoactor-go/actor"
 
@@ -61,6 +62,7 @@ type split struct {
 	lag      atomic.Int64
 	ended    bool
 	closing  bool // it was told to read to the end
+	observed observed
 
 	session int // counts the readers it has had
 	tokens  chan struct{}
@@ -178,26 +180,31 @@ func (s *source) startSplit(i int) {
 	done := make(chan struct{})
 	sp.stop, sp.stopped = cancel, done
 	reader, session, tokens := sp.reader, sp.session, sp.tokens
+	clock := func() time.Time { return time.Time{} }
+	if sp.observed.receive != nil {
+		clock = s.attempt.now
+	}
 	s.attempt.background(s.who(), func(context.Context) {
 		defer close(done)
-		s.read(ctx, i, session, reader, tokens)
+		s.read(ctx, i, session, reader, clock, tokens)
 	})
 }
 
 // read is the goroutine that reads a split, one batch for each token.
-func (s *source) read(ctx context.Context, i, session int, reader dataflow.SplitReader, tokens chan struct{}) {
+func (s *source) read(ctx context.Context, i, session int, reader dataflow.SplitReader, clock func() time.Time, tokens chan struct{}) {
 	for {
 		select {
 		case <-tokens:
 		case <-ctx.Done():
 			return
 		}
+		began := clock()
 		batch, n, err := reader.Read(ctx, s.attempt.spec.BatchSize)
 		if ctx.Err() != nil {
 			return
 		}
 		s.attempt.sys.Send(s.self, &filled{attempt: s.attempt, split: i, session: session, batch: batch, records: n, err: err,
-			position: reader.Position(), lag: reader.Lag()})
+			position: reader.Position(), lag: reader.Lag(), began: began, ended: clock()})
 		if err != nil && !passedOver(err) {
 			return
 		}
@@ -319,18 +326,24 @@ func (s *source) deliver(f *filled) error {
 		s.records += int64(f.records)
 		s.metrics.In.Add(int64(f.records))
 		s.metrics.Out.Add(int64(f.records))
-		columns := link.Columns(f.batch)
-		s.sampler.Sample(columns, f.records, s.sampleTime())
-		span := s.site.Start(f.records, columns.Traces)
-		s.parcel = dataflow.Parcel{Batch: f.batch, Records: f.records, Watermark: watermark.Min}
-		err := s.task.Deliver(0, f.split, &s.parcel)
-		span.End(err)
-		if err != nil {
+		if err := s.deliverRecords(f, link.Columns(f.batch)); err != nil {
 			return err
 		}
 	}
 	link.Release(f.batch)
 	return nil
+}
+
+func (s *source) deliverRecords(f *filled, columns *dataflow.Columns) error {
+	o := &s.splits[f.split].observed
+	s.sampler.Sample(o.create, columns, f.records, s.sampleTime())
+	o.received(f, columns.Traces)
+	began, span := o.meter.Now(), o.process.Start(f.records, columns.Traces)
+	s.parcel = dataflow.Parcel{Batch: f.batch, Records: f.records, Watermark: watermark.Min}
+	err := s.task.Deliver(0, f.split, &s.parcel)
+	span.End(err)
+	o.meter.Processed(began, err)
+	return err
 }
 
 // sampleTime reads the clock, once a batch and only if somebody looks at it.
@@ -404,6 +417,7 @@ func (s *source) takeCheckpoint(m takeCheckpoint) {
 	maps.Copy(positions, s.absent)
 	for _, sp := range s.splits {
 		positions[sp.id] = sp.position
+		s.attempt.settlements.await(m.number, s.attempt.now(), &sp.observed)
 	}
 	part.Positions[s.node.Name] = positions
 	part.RecordsIn = s.records

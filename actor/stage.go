@@ -29,9 +29,10 @@ type stage struct {
 	taskCore
 	in      inputs
 	aligner alignment
-	unsent  int     // parcels processed since the last flush
-	at      int     // input of the parcel that is delivered
-	parcel  *parcel // which is this one
+	unsent  int             // parcels processed since the last flush
+	at      int             // input of the parcel that is delivered
+	parcel  *parcel         // which is this one
+	site    *telemetry.Site // of its spans; nil: none
 }
 
 // taskCore is what stages and sources share.
@@ -43,8 +44,7 @@ type taskCore struct {
 	out     []*outEdge
 	worker  worker
 	snap    snapshotting
-	site    *telemetry.Site // of its spans; nil: none
-	again   bool            // a resume is under way to this actor
+	again   bool // a resume is under way to this actor
 	ended   bool
 	ticking bool
 

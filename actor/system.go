@@ -12,6 +12,7 @@ import (
 	pactor "github.com/asynkron/protoactor-go/actor"
 
 	"github.com/troupestream/troupe/internal/storage"
+	"github.com/troupestream/troupe/internal/telemetry"
 )
 
 // ErrClosed: the system was closed.
@@ -31,6 +32,8 @@ type System struct {
 	limits     PartitionLimits
 	onFailure  func(actorID string, err error)
 	onAppend   func(Appended)
+	tracer     *telemetry.Tracer
+	messaging  *telemetry.Messaging
 
 	refusals    atomic.Int64
 	deadLetters atomic.Int64

@@ -1,6 +1,8 @@
 package actor
 
 import (
+	"time"
+
 	"github.com/troupestream/troupe/internal/checkpoint"
 	"github.com/troupestream/troupe/internal/dataflow"
 	"github.com/troupestream/troupe/internal/flow"
@@ -34,6 +36,8 @@ type filled struct {
 	records  int
 	position []byte
 	lag      int64
+	began    time.Time // to read the batch; only if somebody wants to know
+	ended    time.Time
 	err      error // io.EOF, a *dataflow.RecordError, or what ended the reader
 }
 

@@ -67,7 +67,12 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	e.system = actor.NewSystem(e.store, actor.WithLogger(e.log), actor.WithOnAppend(e.appended))
+	messaging, err := e.telemetry.Messaging()
+	if err != nil {
+		return err
+	}
+	e.system = actor.NewSystem(e.store, actor.WithLogger(e.log), actor.WithOnAppend(e.appended),
+		actor.WithTelemetry(e.telemetry.Tracer(), messaging))
 	e.metrics, err = e.telemetry.Instruments(e.snapshot)
 	return err
 }

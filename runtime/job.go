@@ -108,7 +108,7 @@ func (j *Job) spec() *actor.JobSpec {
 		Restarts:            actor.Restarts{Max: c.restarts, Backoff: c.backoff, BackoffMax: c.backoffMax},
 		Restore: actor.Restore{Checkpoint: c.checkpoint, Savepoint: c.savepoint, FreshState: c.fresh,
 			Start: c.start, Until: c.until},
-		Compatible: j.compatible, Counters: j.counters, Observer: (*observer)(j), Tracer: j.engine.telemetry.Tracer(),
+		Compatible: j.compatible, Counters: j.counters, Observer: (*observer)(j),
 		Done: func(r actor.JobResult) { j.result <- r },
 	}
 }

@@ -54,6 +54,11 @@ type sinkDriver[T any] struct{ sink Sink[T] }
 
 func (d sinkDriver[T]) Info() SinkInfo { return d.sink.Info() }
 
+// EndOf implements dataflow.TopicEnd.
+func (d sinkDriver[T]) EndOf() dataflow.TopicName {
+	return dataflow.TopicName(dataflow.TopicOf(d.sink))
+}
+
 func (d sinkDriver[T]) Open(ctx context.Context, o SinkOpen) (dataflow.SinkWriter, error) {
 	w, err := d.sink.Open(ctx, o)
 	if err != nil {

@@ -63,6 +63,11 @@ type sourceDriver[T any] struct {
 
 func (d sourceDriver[T]) Splits(ctx context.Context) ([]string, error) { return d.source.Splits(ctx) }
 
+// EndOf implements dataflow.TopicEnd.
+func (d sourceDriver[T]) EndOf() dataflow.TopicName {
+	return dataflow.TopicName(dataflow.TopicOf(d.source))
+}
+
 func (d sourceDriver[T]) Open(ctx context.Context, r OpenRequest) (dataflow.SplitReader, error) {
 	reader, err := d.source.Open(ctx, r)
 	if err != nil {

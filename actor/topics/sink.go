@@ -10,10 +10,14 @@ import (
 	"github.com/troupestream/troupe/actor"
 	"github.com/troupestream/troupe/internal/codec"
 	"github.com/troupestream/troupe/internal/dataflow"
+	"github.com/troupestream/troupe/internal/telemetry"
 	"github.com/troupestream/troupe/topology"
 )
 
 type sink[T any] struct{ topic Topic[T] }
+
+// EndOf implements dataflow.TopicEnd.
+func (s sink[T]) EndOf() dataflow.TopicName { return dataflow.TopicName(s.topic.name) }
 
 // Info promises effectively once, in jobs with exactly-once state, by any
 // number of writers.
@@ -39,14 +43,14 @@ func (s sink[T]) Open(ctx context.Context, o topology.SinkOpen) (topology.SinkWr
 	}
 	e := newEncoder(s.topic, t.Partitions(), o.Task)
 	if !o.ExactlyOnce {
-		p, err := newAppender(t, actor.ProducerOptions{})
+		p, err := newAppender(sys, t, o, actor.ProducerOptions{})
 		if err != nil {
 			return nil, err
 		}
 		return &immediateWriter[T]{encoder: e, appender: p, groups: make([][]codec.Record, t.Partitions())}, nil
 	}
 	id := producerID(o)
-	p, err := newAppender(t, actor.ProducerOptions{ID: id, Epoch: o.Incarnation})
+	p, err := newAppender(sys, t, o, actor.ProducerOptions{ID: id, Epoch: o.Incarnation})
 	if err != nil {
 		return nil, err
 	}
@@ -67,21 +71,30 @@ func producerID(o topology.SinkOpen) string {
 type appender struct {
 	topic    *actor.Topic
 	producer *actor.Producer
+	sites    []*telemetry.Site // of the spans, by partition; none: no spans
 
 	mu     sync.Mutex
 	failed error
 }
 
-func newAppender(t *actor.Topic, o actor.ProducerOptions) (*appender, error) {
+// newAppender returns an appender for a writer of a sink.
+func newAppender(sys *actor.System, t *actor.Topic, w topology.SinkOpen, o actor.ProducerOptions) (*appender, error) {
 	p, err := t.NewProducer(o)
-	return &appender{topic: t, producer: p}, err
+	a := &appender{topic: t, producer: p}
+	if tracer := sys.Tracer(); tracer != nil {
+		for i := range t.Partitions() {
+			a.sites = append(a.sites, tracer.Site(telemetry.Send,
+				telemetry.Place{Topic: t.Name(), Partition: i, Job: w.Job, Operator: w.Sink, Task: w.Task}))
+		}
+	}
+	return a, err
 }
 
 // append begins to append records to a partition, in pieces that fit.
 func (a *appender) append(ctx context.Context, partition int, records []codec.Record) error {
 	for len(records) > 0 {
 		n := piece(records)
-		if err := a.producer.AppendAsync(ctx, partition, records[:n], a.done); err != nil {
+		if err := a.appendPiece(ctx, partition, records[:n]); err != nil {
 			if first := a.err(); first != nil {
 				return first // what this one was refused for
 			}
@@ -90,6 +103,22 @@ func (a *appender) append(ctx context.Context, partition int, records []codec.Re
 		records = records[n:]
 	}
 	return a.err()
+}
+
+// appendPiece has a span from here to the acknowledgement.
+func (a *appender) appendPiece(ctx context.Context, partition int, records []codec.Record) error {
+	if a.sites == nil {
+		return a.producer.AppendAsync(ctx, partition, records, a.done)
+	}
+	span := a.sites[partition].Start(len(records), telemetry.Traces(records))
+	err := a.producer.AppendAsync(ctx, partition, records, func(ack actor.Ack, err error) {
+		span.End(err)
+		a.done(ack, err)
+	})
+	if err != nil {
+		span.End(err)
+	}
+	return err
 }
 
 // pieceBytes is how much one append holds, give or take one record.

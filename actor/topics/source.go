@@ -18,6 +18,9 @@ import (
 
 type source[T any] struct{ topic Topic[T] }
 
+// EndOf implements dataflow.TopicEnd.
+func (s source[T]) EndOf() dataflow.TopicName { return dataflow.TopicName(s.topic.name) }
+
 // Splits lists the partitions.
 func (s source[T]) Splits(ctx context.Context) ([]string, error) {
 	t, err := s.topic.open(ctx)
@@ -193,7 +196,8 @@ func (r *partitionReader[T]) decode(b *topology.Batch[T]) error {
 		}
 	}
 	if len(r.record.Headers) > 0 {
-		if c, ok := telemetry.Extract(r.record.Headers); ok && telemetry.Sampled(&c) {
+		// Also one that is not sampled: whoever made it has decided that for the record.
+		if c, ok := telemetry.Extract(r.record.Headers); ok {
 			b.Traces = append(b.Traces, dataflow.Trace{Index: b.Len(), Context: c})
 		}
 	}

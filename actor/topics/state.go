@@ -105,14 +105,14 @@ func recommit(ctx context.Context, sys *actor.System, o topology.SinkOpen) error
 		if err != nil {
 			return err
 		}
-		if err := recommitOne(ctx, sys, s, o.Incarnation); err != nil {
+		if err := recommitOne(ctx, sys, s, o); err != nil {
 			return fmt.Errorf("append to topic %s what the checkpoint promised: %w", s.Topic, err)
 		}
 	}
 	return nil
 }
 
-func recommitOne(ctx context.Context, sys *actor.System, s state, incarnation uint64) (err error) {
+func recommitOne(ctx context.Context, sys *actor.System, s state, o topology.SinkOpen) (err error) {
 	if len(s.Transactions) == 0 {
 		return nil
 	}
@@ -131,7 +131,7 @@ func recommitOne(ctx context.Context, sys *actor.System, s state, incarnation ui
 		return err
 	}
 	// The higher epoch shuts out a predecessor that has not noticed its end.
-	a, err := newAppender(t, actor.ProducerOptions{ID: s.Producer, Epoch: incarnation, Next: next})
+	a, err := newAppender(sys, t, o, actor.ProducerOptions{ID: s.Producer, Epoch: o.Incarnation, Next: next})
 	if err != nil {
 		return err
 	}

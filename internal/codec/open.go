@@ -150,6 +150,9 @@ func parseHead(b []byte) (info BatchInfo, err error) {
 // Offset is the offset of the record that Next will yield.
 func (o *Batch) Offset() uint64 { return o.Info.BaseOffset + uint64(o.next) }
 
+// Left is how many records Next has still to give.
+func (o *Batch) Left() int { return o.Info.Count - o.next }
+
 // Err is the error that ended the iteration, or nil at the end of the batch.
 func (o *Batch) Err() error { return o.err }
 

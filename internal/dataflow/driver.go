@@ -9,6 +9,21 @@ type SourceDriver interface {
 	Open(ctx context.Context, r OpenRequest) (SplitReader, error)
 }
 
+// TopicEnd is a source or a sink that reads or writes a topic of Troupe's. Others
+// cannot be taken for one, since the type of the name is internal.
+type TopicEnd interface{ EndOf() TopicName }
+
+// TopicName is the name of a topic; "" is none.
+type TopicName string
+
+// TopicOf returns the topic that a source or a sink is an end of; "" if of none.
+func TopicOf(end any) string {
+	if t, ok := end.(TopicEnd); ok {
+		return string(t.EndOf())
+	}
+	return ""
+}
+
 // OpenRequest says what of a split to read.
 type OpenRequest struct {
 	Split    string

@@ -26,9 +26,9 @@ type Instruments struct {
 func NewInstruments(m metric.Meter, collect func() Snapshot) (*Instruments, error) {
 	b := builder{meter: m, floats: map[string]metric.Float64Observable{}, ints: map[string]metric.Int64Observable{}}
 	i := &Instruments{
-		checkpoint: b.histogram(&checkpointTime),
-		alignment:  b.histogram(&alignmentTime),
-		appendTime: b.histogram(&appendTime),
+		checkpoint: b.histogram(&checkpointTime, buckets),
+		alignment:  b.histogram(&alignmentTime, buckets),
+		appendTime: b.histogram(&appendTime, buckets),
 		failures:   b.counter(&checkpointFail),
 	}
 	for _, n := range metrics {
@@ -92,7 +92,7 @@ func record(h metric.Float64Histogram, d time.Duration, label attribute.KeyValue
 	h.Record(context.Background(), d.Seconds(), metric.WithAttributes(label))
 }
 
-// buckets are the bounds of histograms, in seconds: a factor of 2 to 2.5 apart,
+// buckets are the bounds of Troupe's own histograms, in seconds: a factor of 2 to 2.5 apart,
 // from one fast fsync to the time-out of a checkpoint.
 var buckets = []float64{50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3,
 	0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60}
@@ -112,7 +112,7 @@ func (b *builder) note(m *metricName, err error) {
 	}
 }
 
-func (b *builder) histogram(m *metricName) metric.Float64Histogram {
+func (b *builder) histogram(m *metricName, buckets []float64) metric.Float64Histogram {
 	h, err := b.meter.Float64Histogram(m.name, metric.WithUnit(m.unit), metric.WithDescription(m.description),
 		metric.WithExplicitBucketBoundaries(buckets...))
 	b.note(m, err)

@@ -169,11 +169,22 @@ func TestOffCostsNothing(t *testing.T) {
 	if err != nil || tracer != nil || instruments != nil {
 		t.Fatal("nil telemetry is not off")
 	}
-	site, sampler := tracer.Site(Process, Destination{Name: "x"}), tracer.Sampler(Destination{}, 1)
+	site, sampler := tracer.Site(Process, Place{Operator: "x"}), tracer.Sampler(1)
+	messaging, err := telemetry.Messaging()
+	if err != nil || messaging != nil {
+		t.Fatal("nil telemetry has metrics")
+	}
+	meter := messaging.Topic("orders")
 	traces := contexts(3)
 	allocs := testing.AllocsPerRun(100, func() {
-		sampler.Sample(nil, 256, 0)
+		sampler.Sample(site, nil, 256, 0)
 		site.Start(256, traces).End(nil)
+		site.Past(256, &Links{}, now, now)
+		began := meter.Now()
+		meter.Sent(256, began, nil)
+		meter.Received(256, began, nil)
+		meter.Processed(began, nil)
+		meter.Settled(began, began)
 		instruments.CheckpointCompleted("j", 1)
 		instruments.Appended("t", 1)
 		instruments.Aligned("j", 1)

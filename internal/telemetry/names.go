@@ -11,14 +11,14 @@ const Scope = "github.com/troupestream/troupe"
 // System is the value of messaging.system.
 const System = "troupe"
 
-// Attributes of spans, as OpenTelemetry's messaging conventions name them.
+// Attributes of spans and of the conventions' metrics, as OpenTelemetry's messaging
+// conventions (v1.44.0) name them. A destination is always a topic.
 const (
 	attrSystem        = attribute.Key("messaging.system")
 	attrOperationName = attribute.Key("messaging.operation.name")
 	attrOperationType = attribute.Key("messaging.operation.type")
 	attrDestination   = attribute.Key("messaging.destination.name")
 	attrPartition     = attribute.Key("messaging.destination.partition.id")
-	attrClientID      = attribute.Key("messaging.client.id")
 	attrMessageCount  = attribute.Key("messaging.batch.message_count")
 	attrErrorType     = attribute.Key("error.type")
 )
@@ -26,6 +26,7 @@ const (
 // Attributes of spans that the conventions have no name for.
 const (
 	attrSpanJob      = attribute.Key("messaging.troupe.job")
+	attrSpanOperator = attribute.Key("messaging.troupe.operator")
 	attrSpanTask     = attribute.Key("messaging.troupe.task")
 	attrSampledCount = attribute.Key("messaging.troupe.batch.sampled_count")
 	attrLinksDropped = attribute.Key("messaging.troupe.batch.links_dropped")
@@ -50,10 +51,10 @@ type Operation uint8
 // The operations.
 const (
 	Create  Operation = iota // a record comes into being at a source
-	Send                     // a batch is appended to a topic, or written by a sink
-	Receive                  // a batch is read from a topic
+	Send                     // a batch is appended to a partition of a topic, or written by another sink
+	Receive                  // a batch is read from a partition of a topic
 	Process                  // a chain of operators handles a batch
-	Settle                   // what was received is done with: a checkpoint is complete
+	Settle                   // a checkpoint is complete that covers what was received from a partition
 )
 
 var operations = [...]struct {
@@ -133,7 +134,26 @@ var (
 	droppedSeries  = metricName{"troupe.telemetry.dropped_series", gauge, "{series}", "Series left out because a metric had more than the limit.", nil}
 )
 
-// metrics is the list of all metrics; a test compares it with a golden file.
+// Labels of the conventions' metrics. The partition is not one of them: it would
+// multiply the series of every histogram.
+var (
+	perMessages  = []attribute.Key{attrSystem, attrDestination, attrOperationName, attrErrorType}
+	perOperation = []attribute.Key{attrSystem, attrDestination, attrOperationName, attrOperationType, attrErrorType}
+)
+
+// The metrics of the conventions, for topics, with their names, units and
+// descriptions.
+var (
+	sentMessages     = metricName{"messaging.client.sent.messages", counter, "{message}", "Number of messages producer attempted to send to the broker.", perMessages}
+	consumedMessages = metricName{"messaging.client.consumed.messages", counter, "{message}", "Number of messages that were delivered to the application.", perMessages}
+	operationTime    = metricName{"messaging.client.operation.duration", histogram, "s", "Duration of messaging operation initiated by a producer or consumer client.", perOperation}
+	processTime      = metricName{"messaging.process.duration", histogram, "s", "Duration of processing operation.", perMessages}
+)
+
+// conventional is the list of these four, for the same test as metrics.
+var conventional = []*metricName{&sentMessages, &consumedMessages, &operationTime, &processTime}
+
+// metrics is the list of Troupe's own metrics; a test compares it with a golden file.
 var metrics = []*metricName{
 	&recordsIn, &recordsOut, &operatorKeys, &watermarkTime, &watermarkLag, &lateRecords, &futureRecords,
 	&skippedRecords, &deadLetters, &failures, &expiredState, &sourceLag, &mailboxDepth, &mailboxBytes,
@@ -144,6 +164,6 @@ var metrics = []*metricName{
 
 // spanAttributes is the list of all attributes of spans, for the same test.
 var spanAttributes = []attribute.Key{
-	attrSystem, attrOperationName, attrOperationType, attrDestination, attrPartition, attrClientID,
-	attrMessageCount, attrErrorType, attrSpanJob, attrSpanTask, attrSampledCount, attrLinksDropped,
+	attrSystem, attrOperationName, attrOperationType, attrDestination, attrPartition, attrMessageCount,
+	attrErrorType, attrSpanJob, attrSpanOperator, attrSpanTask, attrSampledCount, attrLinksDropped,
 }

@@ -14,6 +14,7 @@ import (
 	promexporter "go.opentelemetry.io/otel/exporters/prometheus"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/semconv/v1.43.0/messagingconv"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -31,7 +32,7 @@ func TestGoldenNames(t *testing.T) {
 		fmt.Fprintf(&b, "  %s\n", a)
 	}
 	fmt.Fprintln(&b, "metrics")
-	for _, m := range metrics {
+	for _, m := range everyMetric() {
 		fmt.Fprintf(&b, "  %s  %s %s %v\n    %s\n", m.name, m.kind, m.unit, m.labels, m.description)
 	}
 	fmt.Fprintln(&b, "metrics as Prometheus names them")
@@ -40,6 +41,8 @@ func TestGoldenNames(t *testing.T) {
 	}
 	golden(t, "testdata/names.txt", b.Bytes())
 }
+
+func everyMetric() []*metricName { return slices.Concat(metrics, conventional) }
 
 func golden(t *testing.T, file string, got []byte) {
 	t.Helper()
@@ -71,6 +74,11 @@ func prometheusNames(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	recordAll(instruments)
+	messaging, err := NewMessaging(provider.Meter(Scope))
+	if err != nil {
+		t.Fatal(err)
+	}
+	recordMessaging(messaging)
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -79,8 +87,8 @@ func prometheusNames(t *testing.T) []string {
 	for _, f := range families {
 		names = append(names, f.GetName())
 	}
-	if len(names) != len(metrics) {
-		t.Errorf("a scrape shows %d families, there are %d metrics", len(names), len(metrics))
+	if n := len(everyMetric()); len(names) != n {
+		t.Errorf("a scrape shows %d families, there are %d metrics", len(names), n)
 	}
 	return names
 }
@@ -93,7 +101,6 @@ func TestConventions(t *testing.T) {
 		attrOperationType: semconv.MessagingOperationTypeKey,
 		attrDestination:   semconv.MessagingDestinationNameKey,
 		attrPartition:     semconv.MessagingDestinationPartitionIDKey,
-		attrClientID:      semconv.MessagingClientIDKey,
 		attrMessageCount:  semconv.MessagingBatchMessageCountKey,
 		attrErrorType:     semconv.ErrorTypeKey,
 	}
@@ -126,19 +133,37 @@ func TestConventions(t *testing.T) {
 	}
 }
 
+// TestConventionalMetrics compares them with OpenTelemetry's own constructors.
+func TestConventionalMetrics(t *testing.T) {
+	type described interface {
+		Name() string
+		Unit() string
+		Description() string
+	}
+	theirs := []described{messagingconv.ClientSentMessages{}, messagingconv.ClientConsumedMessages{},
+		messagingconv.ClientOperationDuration{}, messagingconv.ProcessDuration{}}
+	for i, m := range conventional {
+		if m.name != theirs[i].Name() || m.unit != theirs[i].Unit() || m.description != theirs[i].Description() {
+			t.Errorf("%+v should be %s, %s: %s", *m, theirs[i].Name(), theirs[i].Unit(), theirs[i].Description())
+		}
+	}
+}
+
 func TestMetricNamesAreUnique(t *testing.T) {
 	var names []string
-	for _, m := range metrics {
-		if !strings.HasPrefix(m.name, "troupe.") || m.description == "" || m.unit == "" {
-			t.Errorf("metric %+v lacks its prefix, its unit or its description", *m)
-		}
-		if len(m.labels) > len(labels{}) {
-			t.Errorf("metric %s has more labels than a series can tell apart", m.name)
+	for _, m := range everyMetric() {
+		if m.description == "" || m.unit == "" {
+			t.Errorf("metric %+v lacks its unit or its description", *m)
 		}
 		names = append(names, m.name)
 	}
+	for _, m := range metrics {
+		if !strings.HasPrefix(m.name, "troupe.") || len(m.labels) > len(labels{}) {
+			t.Errorf("metric %+v lacks its prefix, or has more labels than a series can tell apart", *m)
+		}
+	}
 	slices.Sort(names)
-	if len(slices.Compact(names)) != len(metrics) {
+	if len(slices.Compact(names)) != len(everyMetric()) {
 		t.Error("a metric is listed twice")
 	}
 }

@@ -112,6 +112,19 @@ func extractState(headers []codec.Header) string {
 	return ""
 }
 
+// Traces are the contexts that records carry in their headers.
+func Traces(records []codec.Record) (traces []dataflow.Trace) {
+	for i := range records {
+		if len(records[i].Headers) == 0 {
+			continue
+		}
+		if c, ok := Extract(records[i].Headers); ok {
+			traces = append(traces, dataflow.Trace{Index: i, Context: c})
+		}
+	}
+	return traces
+}
+
 // Inject returns headers with the trace context c in place of any that was
 // there. The slice that was given is not changed.
 func Inject(headers []codec.Header, c *dataflow.TraceContext) []codec.Header {

@@ -206,6 +206,14 @@ func (t *Telemetry) Instruments(collect func() Snapshot) (*Instruments, error) {
 	return NewInstruments(t.meter, collect)
 }
 
+// Messaging returns the conventions' metrics; nil when metrics are off.
+func (t *Telemetry) Messaging() (*Messaging, error) {
+	if t == nil || t.meter == nil {
+		return nil, nil
+	}
+	return NewMessaging(t.meter)
+}
+
 // Shutdown exports what is still waiting and ends what Open has started. It
 // does nothing the second time.
 func (t *Telemetry) Shutdown(ctx context.Context) error {

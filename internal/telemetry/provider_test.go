@@ -136,7 +136,7 @@ func TestOwnProvidersAreUsedAndLeftAlone(t *testing.T) {
 	if err := tel.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	tel.Tracer().Site(Send, Destination{Name: "x"}).Start(1, contexts(1)).End(nil)
+	tel.Tracer().Site(Send, Place{Topic: "x"}).Start(1, contexts(1)).End(nil)
 	if len(spans.Ended()) != 1 || len(collect(t, reader)) == 0 {
 		t.Error("the caller's providers were shut down")
 	}
@@ -158,16 +158,21 @@ func TestShutdownFlushes(t *testing.T) {
 	if _, err := tel.Instruments(busy); err != nil {
 		t.Fatal(err)
 	}
+	m, err := tel.Messaging()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Topic("orders").Sent(1, now, nil)
 	var c dataflow.Columns
-	tel.Tracer().Sampler(Destination{Name: "lines", Partition: -1}, 1).Sample(&c, 1, 0)
-	tel.Tracer().Site(Process, Destination{Name: "parse", Partition: -1}).Start(1, c.Traces).End(nil)
+	tel.Tracer().Sampler(1).Sample(tel.Tracer().Site(Create, Place{Operator: "lines"}), &c, 1, 0)
+	tel.Tracer().Site(Process, Place{Operator: "parse"}).Start(1, c.Traces).End(nil)
 	shutdown(t, tel)
 	shutdown(t, tel) // the second time has nothing to do
 	mu.Lock()
 	defer mu.Unlock()
 	for path, want := range map[string][]string{
 		"/v1/traces":  {"create lines", "process parse", "quakes-app"},
-		"/v1/metrics": {"troupe.operator.records.in", "quakes-app"},
+		"/v1/metrics": {"troupe.operator.records.in", "messaging.client.sent.messages", "quakes-app"},
 	} {
 		for _, w := range want {
 			if !strings.Contains(bodies[path], w) {

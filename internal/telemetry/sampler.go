@@ -16,7 +16,6 @@ import (
 // ten million records a second would spend most of a core on spans. One
 // goroutine uses it. A nil *Sampler chooses none.
 type Sampler struct {
-	site   *Site
 	skip   int     // records to pass over before the next one chosen
 	log    float64 // ln(1-ratio)
 	rng    *rand.Rand
@@ -47,12 +46,12 @@ func (b *budget) take() bool {
 
 // Sampler returns a sampler for a source. nil when the tracer is off or its
 // ratio is 0. The seed makes its choices repeatable.
-func (t *Tracer) Sampler(d Destination, seed uint64) *Sampler {
+func (t *Tracer) Sampler(seed uint64) *Sampler {
 	if t == nil || t.ratio <= 0 {
 		return nil
 	}
 	s := &Sampler{
-		site: t.Site(Create, d), log: math.Log1p(-t.ratio),
+		log:    math.Log1p(-t.ratio),
 		rng:    rand.New(rand.NewPCG(seed, 0x7472_6f75_7065)),
 		budget: budget{perSecond: t.perSecond, tokens: t.perSecond},
 	}
@@ -71,9 +70,10 @@ func (s *Sampler) gap() int {
 }
 
 // Sample chooses among the n records of a batch, and gives each chosen one a
-// create span. A record that brought a context along keeps it. now is in Unix
-// milliseconds; one reading of the clock per batch is enough.
-func (s *Sampler) Sample(c *dataflow.Columns, n int, now int64) {
+// span of the site. A record that brought a context along keeps it, and with it
+// the decision of whoever made that, sampled or not. now is in Unix milliseconds;
+// one reading of the clock per batch is enough.
+func (s *Sampler) Sample(create *Site, c *dataflow.Columns, n int, now int64) {
 	if s == nil {
 		return
 	}
@@ -86,7 +86,7 @@ func (s *Sampler) Sample(c *dataflow.Columns, n int, now int64) {
 	i := s.skip
 	for ; i < n; i += 1 + s.gap() {
 		if !carries(c.Traces[:old], i) && s.budget.take() {
-			s.create(c, i)
+			create.create(c, i)
 		}
 	}
 	s.skip = i - n
@@ -101,8 +101,9 @@ func carries(traces []dataflow.Trace, i int) bool {
 	return found
 }
 
-func (s *Sampler) create(c *dataflow.Columns, i int) {
-	_, span := s.site.tracer.Start(context.Background(), s.site.name, s.site.kind, s.site.attributes)
+// create gives record i a span of its own.
+func (s *Site) create(c *dataflow.Columns, i int) {
+	_, span := s.tracer.Start(context.Background(), s.name, s.kind, s.attributes)
 	span.End()
 	if sc := span.SpanContext(); sc.IsSampled() {
 		c.Traces = append(c.Traces, dataflow.Trace{Index: i, Context: FromSpanContext(sc)})

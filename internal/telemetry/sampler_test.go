@@ -13,6 +13,8 @@ import (
 	"github.com/troupestream/troupe/internal/dataflow"
 )
 
+var in = Place{Operator: "in"}
+
 func indexes(traces []dataflow.Trace) []int {
 	var out []int
 	for _, t := range traces {
@@ -25,10 +27,10 @@ func TestSamplerTakesTheRatio(t *testing.T) {
 	const n = 40_000
 	for _, ratio := range []float64{0.001, 0.01, 0.1, 0.5, 1} {
 		tracer, _ := recorder(ratio)
-		s, chosen := tracer.Sampler(Destination{Name: "in"}, 42), 0
+		s, in, chosen := tracer.Sampler(42), tracer.Site(Create, in), 0
 		for range n / 250 {
 			var c dataflow.Columns
-			s.Sample(&c, 250, 0)
+			s.Sample(in, &c, 250, 0)
 			chosen += len(c.Traces)
 		}
 		// Six standard deviations of the binomial distribution.
@@ -47,10 +49,10 @@ func TestSamplerIgnoresBatching(t *testing.T) {
 		sizes := rapid.SliceOfN(rapid.IntRange(0, 40), 1, 20).Draw(t, "sizes")
 		tracer, _ := recorder(ratio)
 		var got []int
-		total, s := 0, tracer.Sampler(Destination{Name: "in"}, seed)
+		total, s, site := 0, tracer.Sampler(seed), tracer.Site(Create, in)
 		for _, n := range sizes {
 			var c dataflow.Columns
-			s.Sample(&c, n, 0)
+			s.Sample(site, &c, n, 0)
 			for _, i := range indexes(c.Traces) {
 				if i >= n {
 					t.Fatalf("chose record %d of a batch of %d", i, n)
@@ -60,7 +62,7 @@ func TestSamplerIgnoresBatching(t *testing.T) {
 			total += n
 		}
 		var whole dataflow.Columns
-		tracer.Sampler(Destination{Name: "in"}, seed).Sample(&whole, total, 0)
+		tracer.Sampler(seed).Sample(site, &whole, total, 0)
 		if !slices.Equal(got, indexes(whole.Traces)) {
 			t.Fatalf("in batches %v, at once %v", got, indexes(whole.Traces))
 		}
@@ -71,7 +73,7 @@ func TestSamplerKeepsContextsThatCameAlong(t *testing.T) {
 	tracer, spans := recorder(1)
 	old := []dataflow.Trace{{Index: 1, Context: contextOf(1, true)}, {Index: 3, Context: contextOf(2, false)}}
 	c := dataflow.Columns{Traces: slices.Clone(old)}
-	tracer.Sampler(Destination{Name: "orders", Partition: -1, Job: "quakes"}, 1).Sample(&c, 5, 0)
+	tracer.Sampler(1).Sample(tracer.Site(Create, Place{Topic: "orders", Operator: "in", Job: "quakes"}), &c, 5, 0)
 	if !slices.Equal(indexes(c.Traces), []int{0, 1, 2, 3, 4}) {
 		t.Fatalf("contexts at %v", indexes(c.Traces))
 	}
@@ -96,7 +98,8 @@ func TestSamplerPutsNoContextWhereTheProviderDeclines(t *testing.T) {
 		"never": sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.NeverSample())),
 	} {
 		var c dataflow.Columns
-		NewTracer(tp, 1, 1e9).Sampler(Destination{Name: "in"}, 1).Sample(&c, 10, 0)
+		tracer := NewTracer(tp, 1, 1e9)
+		tracer.Sampler(1).Sample(tracer.Site(Create, in), &c, 10, 0)
 		if len(c.Traces) != 0 {
 			t.Errorf("%s: %d contexts that nobody records", name, len(c.Traces))
 		}
@@ -105,19 +108,19 @@ func TestSamplerPutsNoContextWhereTheProviderDeclines(t *testing.T) {
 
 func TestSamplerPassesOverForNothing(t *testing.T) {
 	tracer, _ := recorder(1e-9)
-	s := tracer.Sampler(Destination{Name: "in"}, 1)
+	s, site := tracer.Sampler(1), tracer.Site(Create, in)
 	var c dataflow.Columns
-	if n := testing.AllocsPerRun(1000, func() { s.Sample(&c, 256, 0) }); n != 0 {
+	if n := testing.AllocsPerRun(1000, func() { s.Sample(site, &c, 256, 0) }); n != 0 {
 		t.Errorf("%v allocations per batch without a sampled record", n)
 	}
-	if zero, _ := recorder(0); zero.Sampler(Destination{}, 1) != nil {
+	if zero, _ := recorder(0); zero.Sampler(1) != nil {
 		t.Error("a ratio of 0 should have no sampler")
 	}
 }
 
 func TestSamplerKeepsToItsBudget(t *testing.T) {
 	tracer := NewTracer(sdktrace.NewTracerProvider(), 1, 100)
-	s := tracer.Sampler(Destination{Name: "in"}, 1)
+	s, site := tracer.Sampler(1), tracer.Site(Create, in)
 	for _, step := range []struct {
 		now  int64
 		want int
@@ -131,7 +134,7 @@ func TestSamplerKeepsToItsBudget(t *testing.T) {
 		{9_000, 100, "never more than a second's worth"},
 	} {
 		var c dataflow.Columns
-		s.Sample(&c, 500, step.now)
+		s.Sample(site, &c, 500, step.now)
 		if len(c.Traces) != step.want {
 			t.Errorf("%s: %d traces, want %d", step.why, len(c.Traces), step.want)
 		}
@@ -140,11 +143,11 @@ func TestSamplerKeepsToItsBudget(t *testing.T) {
 
 func BenchmarkSampleOnePercent(b *testing.B) {
 	tracer := NewTracer(sdktrace.NewTracerProvider(), DefaultSampleRatio, math.Inf(1))
-	s := tracer.Sampler(Destination{Name: "in"}, 1)
+	s, site := tracer.Sampler(1), tracer.Site(Create, in)
 	var c dataflow.Columns
 	b.ReportAllocs()
 	for b.Loop() {
 		c.Traces = c.Traces[:0]
-		s.Sample(&c, 256, 0)
+		s.Sample(site, &c, 256, 0)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -31,13 +32,23 @@ func NewTracer(tp trace.TracerProvider, ratio, perSecond float64) *Tracer {
 	return &Tracer{tracer: tp.Tracer(Scope), ratio: min(ratio, 1), perSecond: perSecond}
 }
 
-// Destination is where an operation happens: a topic, or an operator of a job.
-type Destination struct {
-	Name      string // of the topic or the operator; bounded: it names the span
-	Partition int    // of the topic; negative: none
-	Job       string // "" when it is not a job that does it
-	Task      int    // of the job's operator
-	Client    string // id of a producer or reader; "" for none
+// Place is where an operation happens: an operator of a job, and the partition of
+// a topic if it is one that is read or written there.
+type Place struct {
+	Topic     string // "" if there is none
+	Partition int    // of the topic; negative: none in particular
+	Job       string
+	Operator  string
+	Task      int // of the operator
+}
+
+// name is what spans are called by: the topic or, where records come from none
+// and go to none, the operator. Both are few.
+func (p *Place) name() string {
+	if p.Topic != "" {
+		return p.Topic
+	}
+	return p.Operator
 }
 
 // Site is one operation at one place. What its spans have in common is put
@@ -50,27 +61,50 @@ type Site struct {
 }
 
 // Site returns the site for an operation.
-func (t *Tracer) Site(op Operation, d Destination) *Site {
+func (t *Tracer) Site(op Operation, p Place) *Site {
 	if t == nil {
 		return nil
 	}
-	return &Site{tracer: t.tracer, name: op.String() + " " + d.Name,
-		kind: trace.WithSpanKind(operations[op].kind), attributes: trace.WithAttributes(describeSite(op, d)...)}
+	return &Site{tracer: t.tracer, name: op.String() + " " + p.name(),
+		kind: trace.WithSpanKind(operations[op].kind), attributes: trace.WithAttributes(describeSite(op, &p)...)}
 }
 
-func describeSite(op Operation, d Destination) []attribute.KeyValue {
+func describeSite(op Operation, p *Place) []attribute.KeyValue {
 	a := []attribute.KeyValue{attrSystem.String(System), attrOperationName.String(op.String()),
-		attrOperationType.String(op.String()), attrDestination.String(d.Name)}
-	if d.Partition >= 0 {
-		a = append(a, attrPartition.String(strconv.Itoa(d.Partition)))
+		attrOperationType.String(op.String())}
+	if p.Topic != "" {
+		a = append(a, attrDestination.String(p.Topic))
 	}
-	if d.Client != "" {
-		a = append(a, attrClientID.String(d.Client))
+	if p.Topic != "" && p.Partition >= 0 {
+		a = append(a, attrPartition.String(strconv.Itoa(p.Partition)))
 	}
-	if d.Job != "" {
-		a = append(a, attrSpanJob.String(d.Job), attrSpanTask.Int(d.Task))
+	return append(a, attrSpanJob.String(p.Job), attrSpanOperator.String(p.Operator), attrSpanTask.Int(p.Task))
+}
+
+// Links are what the span of a batch links to: the contexts of its sampled
+// records, MaxLinks of them at most.
+type Links struct {
+	links   []trace.Link
+	sampled int
+}
+
+// Add adds the contexts of those traces that are sampled.
+func (l *Links) Add(traces []dataflow.Trace) {
+	for i := range traces {
+		c := &traces[i].Context
+		if !Sampled(c) {
+			continue
+		}
+		if l.sampled++; len(l.links) < MaxLinks {
+			l.links = append(l.links, trace.Link{SpanContext: SpanContext(c)})
+		}
 	}
-	return a
+}
+
+// Merge adds what another has.
+func (l *Links) Merge(o *Links) {
+	l.sampled += o.sampled
+	l.links = append(l.links, o.links[:min(len(o.links), MaxLinks-len(l.links))]...)
 }
 
 // BatchSpan is the span of one batch. The zero value is none.
@@ -83,31 +117,32 @@ func (s *Site) Start(count int, traces []dataflow.Trace) BatchSpan {
 	if s == nil || len(traces) == 0 {
 		return BatchSpan{}
 	}
-	links, sampled := link(traces)
-	if sampled == 0 {
+	var l Links
+	l.Add(traces)
+	return s.start(count, &l)
+}
+
+// Past makes the span of what is over: of count records, with links as Start has them.
+func (s *Site) Past(count int, l *Links, began, ended time.Time) {
+	if s == nil {
+		return
+	}
+	if span := s.start(count, l, trace.WithTimestamp(began)).span; span != nil {
+		span.End(trace.WithTimestamp(ended))
+	}
+}
+
+func (s *Site) start(count int, l *Links, more ...trace.SpanStartOption) BatchSpan {
+	if l.sampled == 0 {
 		return BatchSpan{}
 	}
 	ctx := context.Background()
-	if sampled == 1 {
-		ctx = trace.ContextWithRemoteSpanContext(ctx, links[0].SpanContext)
+	if l.sampled == 1 {
+		ctx = trace.ContextWithRemoteSpanContext(ctx, l.links[0].SpanContext)
 	}
-	_, span := s.tracer.Start(ctx, s.name, s.kind, trace.WithLinks(links...),
-		s.attributes, trace.WithAttributes(batchAttributes(count, sampled)...))
+	more = append(more, s.kind, trace.WithLinks(l.links...), s.attributes, trace.WithAttributes(batchAttributes(count, l.sampled)...))
+	_, span := s.tracer.Start(ctx, s.name, more...)
 	return BatchSpan{span}
-}
-
-func link(traces []dataflow.Trace) (links []trace.Link, sampled int) {
-	for i := range traces {
-		c := &traces[i].Context
-		if !Sampled(c) {
-			continue
-		}
-		sampled++
-		if len(links) < MaxLinks {
-			links = append(links, trace.Link{SpanContext: SpanContext(c)})
-		}
-	}
-	return links, sampled
 }
 
 func batchAttributes(count, sampled int) []attribute.KeyValue {
