@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +56,34 @@ func TestAnEngineShowsStatusWhenItIsTold(t *testing.T) {
 	// Its line is cleared at the end, however short the job was.
 	if !strings.HasSuffix(shown.String(), "\r\x1b[K") {
 		t.Errorf("it showed %q", &shown)
+	}
+}
+
+// TestAJobDoesNotWriteOverItsInput, by whatever name.
+func TestAJobDoesNotWriteOverItsInput(t *testing.T) {
+	dir := t.TempDir()
+	in, alias := filepath.Join(dir, "in.txt"), filepath.Join(dir, "alias.txt")
+	if err := os.WriteFile(in, []byte("a\nb\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(in, alias); err != nil {
+		t.Fatal(err)
+	}
+	e := openFaults(t, t.TempDir())
+	defer closeEngine(t, e)
+	b := topology.New("job")
+	topology.To(topology.From(b, "in", sources.Lines(in)), "out", sinks.Lines(alias))
+	if _, err := e.Run(within(t), b); err == nil || !strings.Contains(err.Error(), "is being read by a source") {
+		t.Errorf("it ran: %v", err)
+	}
+	if text, err := os.ReadFile(in); err != nil || string(text) != "a\nb\n" {
+		t.Errorf("the input is %q now, %v", text, err)
+	}
+	// It can be written once nobody reads it.
+	b = topology.New("other")
+	topology.To(topology.From(b, "in", sources.Slice("c")), "out", sinks.Lines(alias))
+	if _, err := e.Run(within(t), b); err != nil {
+		t.Error(err)
 	}
 }
 

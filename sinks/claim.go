@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"sync"
+
+	"github.com/troupestream/troupe/internal/filemark"
 )
 
 // owner is who writes a file: the operator of a job, whichever of its starts.
@@ -22,12 +24,15 @@ var claims struct {
 	held []*claim
 }
 
-// claimFile refuses a file that another operator writes. An older writer of the
+// claimFile refuses a file that another operator writes or reads. An older writer of the
 // same operator, left over from a start that has failed, loses it.
 func claimFile(f *os.File, by owner) (*claim, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("%s cannot be examined: %w", f.Name(), err)
+	}
+	if path, yes := filemark.BeingRead(info); yes {
+		return nil, fmt.Errorf("%s is being read by a source (as %s), and writing would destroy what it reads; give the sink a file of its own", f.Name(), path)
 	}
 	claims.mu.Lock()
 	defer claims.mu.Unlock()

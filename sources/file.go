@@ -81,36 +81,37 @@ func (s *fileSource[T]) missing() error {
 
 // Open opens one file.
 func (s *fileSource[T]) Open(ctx context.Context, r topology.OpenRequest) (topology.SourceReader[T], error) {
-	f, size, err := openRegular(r.Split)
+	f, info, err := openRegular(r.Split)
 	if err != nil {
 		return nil, err
 	}
-	reader, err := s.open(ctx, f, size, r)
+	reader, err := s.open(ctx, f, info.Size(), r)
 	if err != nil {
 		f.Close()
 		return nil, err
 	}
+	reader.done = filemark.Reading(info, r.Split)
 	return reader, nil
 }
 
-func openRegular(path string) (*os.File, int64, error) {
+func openRegular(path string) (*os.File, os.FileInfo, error) {
 	// Looked at before it is opened: opening a named pipe would wait for a writer.
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, 0, fmt.Errorf("the file cannot be read: %w", err)
+		return nil, nil, fmt.Errorf("the file cannot be read: %w", err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, 0, fmt.Errorf("%s is not a regular file; use sources.Reader for pipes and terminals", path)
+		return nil, nil, fmt.Errorf("%s is not a regular file; use sources.Reader for pipes and terminals", path)
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, 0, fmt.Errorf("the file cannot be read: %w", err)
+		return nil, nil, fmt.Errorf("the file cannot be read: %w", err)
 	}
 	if info, err = f.Stat(); err != nil {
 		f.Close()
-		return nil, 0, fmt.Errorf("the file cannot be read: %w", err)
+		return nil, nil, fmt.Errorf("the file cannot be read: %w", err)
 	}
-	return f, info.Size(), nil
+	return f, info, nil
 }
 
 func (s *fileSource[T]) open(ctx context.Context, f *os.File, size int64, r topology.OpenRequest) (*fileReader[T], error) {
@@ -164,6 +165,7 @@ type fileReader[T any] struct {
 	parser parser[T]
 	until  int64
 	ended  bool
+	done   func() // it is not read any more
 }
 
 func (r *fileReader[T]) readHeader(ctx context.Context) error {
@@ -317,4 +319,7 @@ func (r *fileReader[T]) Lag() int64 {
 }
 
 // Close closes the file.
-func (r *fileReader[T]) Close() error { return r.file.Close() }
+func (r *fileReader[T]) Close() error {
+	r.done()
+	return r.file.Close()
+}

@@ -282,7 +282,7 @@ func TestGeneratorKeepsItsPace(t *testing.T) {
 func TestGeneratorsThatCannotBe(t *testing.T) {
 	f := func(i int64) int64 { return i }
 	for says, src := range map[string]topology.Source[int64]{
-		"Count is -1": Generator(f, Count(-1)), "Splits is 0": Generator(f, Splits(0)), "must be 1 to 65536": Generator(f, Splits(1<<30)), "function is nil": Generator[int](nil), "Rate is -1": Generator(f, Rate(-1)),
+		"Count is -1": Generator(f, Count(-1)), "Splits is 0": Generator(f, Splits(0)), "must be 1 to 65536": Generator(f, Splits(1<<30)), "function is nil": Generator[int64](nil), "Rate is -1": Generator(f, Rate(-1)),
 	} {
 		_, err := src.Splits(t.Context())
 		if err == nil {
