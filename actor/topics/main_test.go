@@ -18,7 +18,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // engine is a system over a store in memory, and the context that carries it.
-func engine(t *testing.T, opts ...actor.Option) (context.Context, *actor.System) {
+func engine(t testing.TB, opts ...actor.Option) (context.Context, *actor.System) {
 	t.Helper()
 	store := storagefake.New()
 	sys := actor.NewSystem(store, opts...)
