@@ -3,6 +3,7 @@ package actor
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	pactor "github.com/asynkron/protoactor-go/actor"
@@ -18,7 +19,8 @@ import (
 //	          requestCheckpoint, from the job
 //	sends     takeCheckpoint to sources; checkpointCompleted and
 //	          checkpointAborted to all tasks; attemptDone to the job
-//	keeps     the newest manifest, and which older ones are still wanted
+//	keeps     the newest manifest, which older ones are still wanted, and the
+//	          savepoints that are being copied
 //	dies      with its attempt
 type coordinator struct {
 	attempt  *attempt
@@ -33,13 +35,35 @@ type coordinator struct {
 	writing    bool
 	tidying    bool
 	replaced   []checkpoint.Replacement // to apply to the next manifest
-	answers    map[checkpoint.Request][]func(checkpoint.Manifest, error)
+	waiting    []asked                  // for a checkpoint that has not begun
+	begun      map[uint64][]asked       // for one under way, by number
+	saves      []save                   // the first is being copied
 	ended      map[string]bool
 	throughs   []*through
 	commits    map[uint64]map[string]bool // who has committed, by checkpoint
 	everywhere uint64                     // the newest checkpoint that all sinks have committed
 	last       *lastCheckpoint
 	wake       *time.Timer
+}
+
+// asked is somebody who waits for a checkpoint.
+type asked struct {
+	request checkpoint.Request
+	answer  func(checkpoint.Manifest, error)
+}
+
+func answerAll(all []asked, m *checkpoint.Manifest, err error) {
+	for _, a := range all {
+		a.answer(*m, err)
+	}
+}
+
+// save is a complete checkpoint that is to become a savepoint.
+type save struct {
+	manifest *checkpoint.Manifest
+	name     string
+	chunk    uint64 // the oldest that it needs; 0: none
+	waiting  []asked
 }
 
 // expectations say whom the coordinator waits for.
@@ -57,6 +81,12 @@ type lastCheckpoint struct {
 
 // settled ends the writing of the manifest that says so.
 type settled struct{ err error }
+
+// savepointWritten ends the copying of the savepoint at hand.
+type savepointWritten struct {
+	manifest *checkpoint.Manifest
+	err      error
+}
 
 // wakeCoordinator tells the coordinator to look at the clock.
 type wakeCoordinator struct{}
@@ -86,6 +116,8 @@ func (c *coordinator) Receive(ctx pactor.Context) {
 		c.committed(m)
 	case inputEnded:
 		c.inputEnded(m.task)
+	case savepointWritten:
+		c.savepointWritten(m)
 	case settled:
 		c.settled(m.err)
 	case wakeCoordinator:
@@ -118,6 +150,8 @@ func (c *coordinator) advance() {
 	if given, err := c.core.Expire(now); given != nil {
 		c.attempt.spec.Observer.CheckpointFailed(given.Number, err)
 		c.tell(c.tasks, checkpointAborted{number: given.Number})
+		c.waiting = append(c.begun[given.Number], c.waiting...)
+		delete(c.begun, given.Number)
 	}
 	// One manifest is written at a time, so a checkpoint begins only when the
 	// one before it is complete.
@@ -129,7 +163,15 @@ func (c *coordinator) advance() {
 	c.schedule(now)
 }
 
+// trigger begins a checkpoint. It serves those who have asked for one like it so
+// far; who asks from now on wants one that begins later.
 func (c *coordinator) trigger(p *checkpoint.Pending) {
+	c.waiting = slices.DeleteFunc(c.waiting, func(a asked) bool {
+		if a.request == p.Request {
+			c.begun[p.Number] = append(c.begun[p.Number], a)
+		}
+		return a.request == p.Request
+	})
 	stop := p.Request.Stop || p.Request.Finished
 	c.tell(c.sources, takeCheckpoint{number: p.Number, stop: stop})
 }
@@ -154,7 +196,7 @@ func (c *coordinator) schedule(now time.Time) {
 
 func (c *coordinator) request(m requestCheckpoint) {
 	if m.answer != nil {
-		c.answers[m.request] = append(c.answers[m.request], m.answer)
+		c.waiting = append(c.waiting, asked{m.request, m.answer})
 	}
 	c.core.Request(m.request)
 }
@@ -169,7 +211,7 @@ func (c *coordinator) inputEnded(task string) {
 	for _, t := range c.throughs {
 		if delete(t.writers, task); len(t.writers) == 0 && t.commit == 0 {
 			t.commit = c.core.Number() + 1
-			c.core.Request(checkpoint.Request{})
+			c.core.Request(checkpoint.Request{Asked: true})
 		}
 	}
 	if len(c.ended) == c.expected.ends {
@@ -189,49 +231,35 @@ func (c *coordinator) complete(p *checkpoint.Pending) {
 	m := checkpoint.Next(c.manifest, checkpoint.Manifest{
 		Job: a.spec.Name, Checkpoint: p.Number, Incarnation: a.incarnation(), TimeMs: now.UnixMilli(),
 		KeyGroups: a.spec.KeyGroups, ExactlyOnce: a.spec.ExactlyOnce, Finished: p.Request.Finished,
-		Bounded: p.Request.Finished && a.spec.Restore.bounded(), Savepoint: p.Request.Savepoint, Graph: a.spec.Graph, Retained: c.retained,
+		Bounded: p.Request.Finished && a.spec.Restore.bounded(),
+		Graph:   a.spec.Graph, Retained: checkpoint.Keep(c.retained, a.spec.RetainedCheckpoints-1),
 		Stats: checkpoint.Stats{DurationMs: now.Sub(p.Started).Milliseconds()},
 	}, parts)
 	m.Replace(c.replaced)
 	c.replaced = nil
 	c.writing = true
 	a.background("the coordinator", func(ctx context.Context) {
-		seq, err := a.store.WriteManifest(ctx, m)
-		a.sys.Send(c.self, manifestWritten{pending: p, manifest: m, seq: seq, err: err})
+		kept, err := a.store.WriteManifest(ctx, m)
+		a.sys.Send(c.self, manifestWritten{pending: p, manifest: m, kept: kept, err: err})
 	})
-}
-
-// retain adds a complete checkpoint to those that are kept, and lets go of the
-// oldest that are too many. Savepoints stay.
-func (c *coordinator) retain(m *checkpoint.Manifest, seq uint64) {
-	chunk, _ := m.OldestChunk()
-	all := append(c.retained, checkpoint.Retained{Checkpoint: m.Checkpoint, Seq: seq, Chunk: chunk, Savepoint: m.Savepoint})
-	surplus := -c.attempt.spec.RetainedCheckpoints
-	for _, r := range all {
-		if r.Savepoint == "" {
-			surplus++
-		}
-	}
-	kept := make([]checkpoint.Retained, 0, len(all))
-	for _, r := range all {
-		if r.Savepoint == "" && surplus > 0 {
-			surplus--
-			continue
-		}
-		kept = append(kept, r)
-	}
-	c.retained = kept
 }
 
 func (c *coordinator) manifestWritten(m manifestWritten) {
 	c.writing = false
-	c.answer(m)
+	waiting, name := c.begun[m.pending.Number], m.pending.Request.Savepoint
+	delete(c.begun, m.pending.Number)
+	if m.err != nil || name == "" {
+		answerAll(waiting, m.manifest, m.err)
+	}
 	if m.err != nil {
 		c.attempt.fail("coordinator", m.err)
 		return
 	}
 	c.manifest = m.manifest
-	c.retain(m.manifest, m.seq)
+	c.retained = checkpoint.Keep(append(c.retained, m.kept), c.attempt.spec.RetainedCheckpoints)
+	if name != "" {
+		c.save(save{manifest: m.manifest, name: name, chunk: m.kept.Chunk, waiting: waiting})
+	}
 	c.attempt.spec.progressed.Store(true)
 	c.attempt.settlements.settled(m.manifest.Checkpoint, c.attempt.now())
 	c.attempt.spec.Observer.CheckpointCompleted(m.manifest)
@@ -244,12 +272,34 @@ func (c *coordinator) manifestWritten(m manifestWritten) {
 	c.tidy()
 }
 
-func (c *coordinator) answer(m manifestWritten) {
-	waiting := c.answers[m.pending.Request]
-	delete(c.answers, m.pending.Request)
-	for _, f := range waiting {
-		f(*m.manifest, m.err)
+// save has a checkpoint copied into a savepoint, one at a time. Checkpoints go on
+// meanwhile; what the copy needs is not removed.
+func (c *coordinator) save(s save) {
+	if c.saves = append(c.saves, s); len(c.saves) == 1 {
+		c.copySavepoint()
 	}
+}
+
+func (c *coordinator) copySavepoint() {
+	a, s := c.attempt, c.saves[0]
+	a.background("the coordinator", func(ctx context.Context) {
+		m, err := a.store.Save(ctx, s.manifest, s.name)
+		a.sys.Send(c.self, savepointWritten{m, err})
+	})
+}
+
+// savepointWritten answers those who wait for it. A savepoint that could not be
+// written is their concern: the job has its checkpoint.
+func (c *coordinator) savepointWritten(m savepointWritten) {
+	s := c.saves[0]
+	if m.err != nil {
+		m.manifest = s.manifest
+	}
+	answerAll(s.waiting, m.manifest, m.err)
+	if c.saves = c.saves[1:]; len(c.saves) > 0 {
+		c.copySavepoint()
+	}
+	c.finish()
 }
 
 func (c *coordinator) committed(m committed) {
@@ -272,10 +322,11 @@ func (c *coordinator) committed(m committed) {
 	c.finish()
 }
 
-// finish ends the attempt when the last checkpoint is committed everywhere.
+// finish ends the attempt when the last checkpoint is committed everywhere, and
+// the savepoints that were asked for before it are there.
 func (c *coordinator) finish() {
 	l := c.last
-	if l == nil || l.settling || (c.everywhere < l.number && c.expected.commits > 0) {
+	if l == nil || l.settling || len(c.saves) > 0 || (c.everywhere < l.number && c.expected.commits > 0) {
 		return
 	}
 	if l.stopped || c.expected.commits == 0 {
@@ -291,7 +342,7 @@ func (c *coordinator) finish() {
 // checkpoint promised.
 func (c *coordinator) settle() {
 	a, m := c.attempt, *c.manifest
-	m.Settled, m.Retained = true, c.retained
+	m.Settled, m.Retained = true, c.retained[:len(c.retained)-1] // it takes the place of the last
 	a.background("the coordinator", func(ctx context.Context) {
 		_, err := a.store.WriteManifest(ctx, &m)
 		a.sys.Send(c.self, settled{err})
@@ -318,10 +369,16 @@ func (c *coordinator) tidy() {
 	c.tidying = true
 	a, m := c.attempt, c.manifest
 	oldest := c.retained[0]
-	for _, r := range c.retained {
-		if r.Chunk != 0 && (oldest.Chunk == 0 || r.Chunk < oldest.Chunk) {
-			oldest.Chunk = r.Chunk
+	needs := func(chunk uint64) {
+		if chunk != 0 && (oldest.Chunk == 0 || chunk < oldest.Chunk) {
+			oldest.Chunk = chunk
 		}
+	}
+	for _, r := range c.retained {
+		needs(r.Chunk)
+	}
+	for _, s := range c.saves {
+		needs(s.chunk)
 	}
 	a.background("the coordinator", func(ctx context.Context) {
 		replaced, err := a.store.Tidy(ctx, m, oldest)
@@ -346,10 +403,13 @@ func (c *coordinator) stopping() {
 	if c.wake != nil {
 		c.wake.Stop()
 	}
-	for _, waiting := range c.answers {
-		for _, f := range waiting {
-			f(checkpoint.Manifest{}, ErrStopped)
-		}
+	all := c.waiting
+	for _, begun := range c.begun {
+		all = append(all, begun...)
 	}
-	c.answers = nil
+	for _, s := range c.saves {
+		all = append(all, s.waiting...)
+	}
+	answerAll(all, new(checkpoint.Manifest), ErrStopped)
+	c.waiting, c.begun, c.saves = nil, nil, nil
 }

@@ -185,26 +185,30 @@ func (a *attempt) candidates(ctx context.Context) ([]*checkpoint.Manifest, error
 	for _, err := range unreadable {
 		a.spec.Observer.CheckpointUnusable(err)
 	}
-	if len(found) == 0 && len(unreadable) > 0 && !a.fresh() {
-		return nil, noneReadable(a.spec.Name, unreadable[len(unreadable)-1])
+	var why error
+	if len(unreadable) > 0 {
+		why = unreadable[len(unreadable)-1]
 	}
-	return a.choose(found)
+	return a.choose(ctx, found, why)
 }
 
 // choose picks from the checkpoints, newest first, what the job is to begin
-// with.
-func (a *attempt) choose(found []snapshots.Found) ([]*checkpoint.Manifest, error) {
+// with. unreadable says why one is not among them.
+func (a *attempt) choose(ctx context.Context, found []snapshots.Found, unreadable error) ([]*checkpoint.Manifest, error) {
 	r := a.spec.Restore
 	for _, f := range found {
 		a.lastNumber = max(a.lastNumber, f.Checkpoint)
-		chunk, _ := f.OldestChunk()
-		a.retained = append([]checkpoint.Retained{{Checkpoint: f.Checkpoint, Seq: f.Seq, Chunk: chunk,
-			Savepoint: f.Savepoint}}, a.retained...)
+		a.retained = append([]checkpoint.Retained{f.Kept()}, a.retained...)
 	}
-	named := r.Checkpoint != 0 || r.Savepoint != ""
-	if named && !a.spec.progressed.Load() {
+	if r.Savepoint != "" && !a.spec.progressed.Load() {
+		return a.chooseSavepoint(ctx, found)
+	}
+	if len(found) == 0 && unreadable != nil && !a.fresh() {
+		return nil, noneReadable(a.spec.Name, unreadable)
+	}
+	if r.Checkpoint != 0 && !a.spec.progressed.Load() {
 		for _, f := range found {
-			if (r.Checkpoint == 0 || f.Checkpoint == r.Checkpoint) && (r.Savepoint == "" || f.Savepoint == r.Savepoint) {
+			if f.Checkpoint == r.Checkpoint {
 				return []*checkpoint.Manifest{f.Manifest}, nil
 			}
 		}
@@ -221,6 +225,48 @@ func (a *attempt) choose(found []snapshots.Found) ([]*checkpoint.Manifest, error
 }
 
 // String names the checkpoint asked for.
+// chooseSavepoint has the state of the savepoint that was asked for copied to the
+// job's. Savepoints of format 1 are among the job's checkpoints.
+func (a *attempt) chooseSavepoint(ctx context.Context, found []snapshots.Found) ([]*checkpoint.Manifest, error) {
+	r := a.spec.Restore
+	m, err := a.store.Import(ctx, r.Savepoint)
+	if errors.Is(err, snapshots.ErrNoSavepoint) {
+		for _, f := range found {
+			if f.Savepoint == r.Savepoint {
+				m, err = f.Manifest, nil
+				break
+			}
+		}
+	}
+	if errors.Is(err, snapshots.ErrNoSavepoint) {
+		return nil, fmt.Errorf("%w; it has %s", err, a.savepoints(ctx))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if r.Checkpoint != 0 && m.Checkpoint != r.Checkpoint {
+		return nil, fmt.Errorf("job %q: %s is of checkpoint %d, and not of %d", a.spec.Name, r, m.Checkpoint, r.Checkpoint)
+	}
+	a.lastNumber = max(a.lastNumber, m.Checkpoint)
+	return []*checkpoint.Manifest{m}, nil
+}
+
+// savepoints lists those that the job has.
+func (a *attempt) savepoints(ctx context.Context) string {
+	all, err := snapshots.Savepoints(ctx, a.sys.store, a.spec.Name)
+	var names []string
+	for _, m := range all {
+		names = append(names, fmt.Sprintf("%q", m.Savepoint))
+	}
+	if len(names) == 0 {
+		names = append(names, "none")
+	}
+	if err != nil {
+		names = append(names, fmt.Sprintf("and some that cannot be read (%v)", err))
+	}
+	return strings.Join(names, ", ")
+}
+
 func (r Restore) String() string {
 	if r.Savepoint != "" {
 		return fmt.Sprintf("savepoint %q", r.Savepoint)
@@ -688,7 +734,7 @@ func (s *source) lag() int64 {
 // newCoordinatorActor returns the coordinator of an attempt.
 func newCoordinatorActor(a *attempt, r *readyTasks) *coordinator {
 	c := &coordinator{attempt: a, core: checkpoint.NewCoordinator(a.spec.Checkpoints, len(r.tasks), a.lastNumber, a.now()),
-		answers: map[checkpoint.Request][]func(checkpoint.Manifest, error){}, ended: map[string]bool{},
+		begun: map[uint64][]asked{}, ended: map[string]bool{},
 		commits: map[uint64]map[string]bool{}, manifest: a.manifest, retained: a.retained}
 	for _, t := range r.tasks {
 		if len(a.plan.Chains[t.key.chain].Out) == 0 {

@@ -39,12 +39,12 @@ type snapshotting struct {
 	stored   []storedSegment // not yet part of a complete checkpoint
 }
 
-// chunk is a piece of a snapshot that is written as one entry.
+// chunk is a piece of a snapshot that is written at once.
 type chunk struct {
 	data     []byte
 	segments []checkpoint.Segment
 	number   uint64
-	seq      uint64 // once written
+	seq      uint64 // of the entry it begins in, once written
 }
 
 type storedSegment struct {
@@ -133,7 +133,7 @@ func (s *snapshotting) ship() {
 	if c == nil {
 		return
 	}
-	s.current, s.room = nil, len(c.data)
+	s.current, s.room = nil, min(len(c.data), 2*snapshots.ChunkBytes)
 	s.chunks = append(s.chunks, c)
 	s.writing++
 	s.part.Bytes += int64(len(c.data))
@@ -155,7 +155,7 @@ func (s *snapshotting) chunkWritten(m chunkWritten) {
 		c := s.chunks[0]
 		s.chunks = s.chunks[1:]
 		for _, g := range c.segments {
-			g.Ref.Seq = c.seq
+			g.Ref = snapshots.At(c.seq, g.Ref.Offset, g.Ref.Length)
 			s.stored = append(s.stored, storedSegment{number: c.number, segment: g})
 		}
 	}

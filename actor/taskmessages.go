@@ -106,7 +106,7 @@ type lettersStored struct {
 type manifestWritten struct {
 	pending  *checkpoint.Pending
 	manifest *checkpoint.Manifest
-	seq      uint64
+	kept     checkpoint.Retained
 	err      error
 }
 

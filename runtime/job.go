@@ -12,6 +12,7 @@ import (
 	"github.com/troupestream/troupe/actor"
 	"github.com/troupestream/troupe/internal/checkpoint"
 	"github.com/troupestream/troupe/internal/dataflow"
+	"github.com/troupestream/troupe/internal/snapshots"
 	"github.com/troupestream/troupe/topology"
 )
 
@@ -263,16 +264,19 @@ var ErrHanging = errors.New("it hangs")
 // ErrKilled: the job was ended by Kill.
 var ErrKilled = errors.New("the job was killed")
 
-// Checkpoint takes a checkpoint now and waits until it is complete.
+// Checkpoint takes a checkpoint now and waits until it is complete. It is one that
+// begins behind the call: what the job had done before is part of it.
 func (j *Job) Checkpoint(ctx context.Context) (Checkpoint, error) {
 	return j.take(ctx, checkpoint.Request{Asked: true})
 }
 
-// Savepoint takes a checkpoint now that is kept under a name. An older one of
-// that name stays as well; FromSavepoint finds the newest.
+// Savepoint takes a checkpoint now, and copies all its state into a savepoint of
+// that name, which is kept until Engine.DeleteSavepoint; FromSavepoint begins with
+// it. Names are like those of operators. One that is taken already is replaced, once
+// the new one is complete.
 func (j *Job) Savepoint(ctx context.Context, name string) (Checkpoint, error) {
-	if name == "" {
-		return Checkpoint{}, errors.New("the savepoint has no name")
+	if err := snapshots.CheckName(name); err != nil {
+		return Checkpoint{}, err
 	}
 	return j.take(ctx, checkpoint.Request{Savepoint: name})
 }

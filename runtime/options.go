@@ -13,6 +13,7 @@ import (
 
 	"github.com/troupestream/troupe/internal/dataflow"
 	"github.com/troupestream/troupe/internal/flow"
+	"github.com/troupestream/troupe/internal/snapshots"
 	"github.com/troupestream/troupe/internal/storage"
 )
 
@@ -191,7 +192,8 @@ func CheckpointTimeout(d time.Duration) Option {
 }
 
 // RetainCheckpoints is how many complete checkpoints are kept, at least 2: the
-// newest, and what to fall back to. Default 3.
+// newest, and what to fall back to. What older ones alone need is removed behind
+// the next. Savepoints do not count. Default 3.
 func RetainCheckpoints(n int) Option {
 	return func(c *config) {
 		c.wants(n >= 2, "RetainCheckpoints: %d is too few: keep 2 at least, so that there is one to fall back to", n)
@@ -236,10 +238,13 @@ func FromCheckpoint(number uint64) Option {
 	}
 }
 
-// FromSavepoint begins with the state of the savepoint of that name.
+// FromSavepoint begins with the state of the savepoint of that name. It is copied:
+// the savepoint can be deleted as soon as the job has completed a checkpoint.
 func FromSavepoint(name string) Option {
 	return func(c *config) {
-		c.wants(name != "", "FromSavepoint: the name is empty")
+		if err := snapshots.CheckName(name); err != nil {
+			c.mistakes = append(c.mistakes, fmt.Errorf("runtime: FromSavepoint: %w", err))
+		}
 		c.job.savepoint = name
 	}
 }

@@ -255,8 +255,12 @@ func TestASavepointIsKeptAndFound(t *testing.T) {
 	}
 	checkTallies(t, out, n)
 	_, err = e.Run(ctx, tallies(n, 0, out), runtime.FromSavepoint("another"))
-	last := fmt.Sprintf("it has %d, %d, ", r.Checkpoint.Number, r.Checkpoint.Number-1)
-	if err == nil || !strings.Contains(err.Error(), last) || !strings.Contains(err.Error(), `(savepoint "before-the-change")`) {
+	if !errors.Is(err, runtime.ErrNoSavepoint) || !strings.Contains(err.Error(), `it has "before-the-change"`) {
+		t.Fatalf("%v does not name the savepoints there are", err)
+	}
+	_, err = e.Run(ctx, tallies(n, 0, out), runtime.FromCheckpoint(r.Checkpoint.Number+1))
+	last := fmt.Sprintf("it has %d, %d, %d", r.Checkpoint.Number, r.Checkpoint.Number-1, r.Checkpoint.Number-2)
+	if err == nil || !strings.HasSuffix(err.Error(), last) {
 		t.Fatalf("%v does not name each checkpoint there is, once", err)
 	}
 }

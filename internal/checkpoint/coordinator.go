@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -44,8 +45,13 @@ func NewCoordinator(c Config, tasks int, last uint64, now time.Time) *Coordinato
 	return &Coordinator{config: c, tasks: tasks, number: last, due: now.Add(c.Interval)}
 }
 
-// Request notes that a checkpoint is wanted as soon as none is under way.
-func (c *Coordinator) Request(r Request) { c.wanted = append(c.wanted, r) }
+// Request notes that a checkpoint is wanted as soon as none is under way. One that
+// has not begun yet serves all who want the same.
+func (c *Coordinator) Request(r Request) {
+	if !slices.Contains(c.wanted, r) {
+		c.wanted = append(c.wanted, r)
+	}
+}
 
 // Trigger begins a checkpoint if it is time to and none is under way.
 func (c *Coordinator) Trigger(now time.Time) *Pending {
@@ -90,6 +96,7 @@ func (c *Coordinator) Expire(now time.Time) (given *Pending, err error) {
 	}
 	c.pending = nil
 	if p.Request != (Request{}) {
+		c.wanted = slices.DeleteFunc(c.wanted, func(r Request) bool { return r == p.Request })
 		c.wanted = append([]Request{p.Request}, c.wanted...)
 	}
 	return p, fmt.Errorf("checkpoint %d was given up after %v: %d of %d tasks had contributed", p.Number, c.config.Timeout, len(p.Parts), c.tasks)

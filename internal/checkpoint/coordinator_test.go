@@ -1,7 +1,6 @@
 package checkpoint
 
 import (
-	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -57,6 +56,28 @@ func TestARequestOutlivesTheCheckpointThatWasToFulfilIt(t *testing.T) {
 	}
 }
 
+func TestRequestsJoinOneThatHasNotBegun(t *testing.T) {
+	c, asked := NewCoordinator(Config{Timeout: time.Second}, 1, 0, zero), Request{Asked: true}
+	c.Request(asked)
+	c.Request(asked)
+	if p := c.Trigger(zero); p == nil || c.Ack(p.Number, "a", Part{}) == nil || c.Trigger(zero) != nil {
+		t.Fatal("one checkpoint does for both")
+	}
+	c.Request(asked)
+	first := c.Trigger(zero)
+	c.Request(asked) // behind its beginning
+	if c.Ack(first.Number, "a", Part{}) == nil || c.Trigger(zero) == nil {
+		t.Fatal("one that had begun does not do")
+	}
+	c.Request(asked)
+	if given, _ := c.Expire(zero.Add(time.Second)); given == nil {
+		t.Fatal("it is given up")
+	}
+	if p := c.Trigger(zero); p == nil || c.Ack(p.Number, "a", Part{}) == nil || c.Trigger(zero) != nil {
+		t.Fatal("one checkpoint does for the one that was given up, and for the one behind it")
+	}
+}
+
 // Whatever is triggered, acknowledged and given up in whatever order, the state
 // of the newest complete checkpoint consists of all segments that were reported
 // with it or with one before it, in order.
@@ -88,14 +109,16 @@ func TestSegmentsAddUp(t *testing.T) {
 				if k := len(want[g]); k > 0 {
 					k = rapid.IntRange(1, k).Draw(t, "count")
 					r := Ref{Seq: 1000 + n, Length: 7}
-					m.Replace([]Replacement{{Node: "op", Group: g, Old: slices.Clone(want[g][:k]), Ref: r}})
-					want[g] = append([]Ref{r}, want[g][k:]...)
+					at := rapid.IntRange(0, k-1).Draw(t, "from")
+					old := slices.Clone(m.Segments["op"][g][at:k])
+					m.Replace([]Replacement{{Node: "op", Group: g, Old: old, New: []Ref{r}}})
+					want[g] = slices.Concat(want[g][:at], []Ref{r}, want[g][k:])
 				}
 			}
 		}
 		bytes, oldest := int64(0), uint64(0)
 		for g, refs := range want {
-			if len(refs) > 0 && !reflect.DeepEqual(m.Segments["op"][g], refs) {
+			if len(refs) > 0 && !slices.EqualFunc(m.Segments["op"][g], refs, func(a, b Ref) bool { a.More = false; return a == b }) {
 				t.Fatalf("group %d: %v, want %v", g, m.Segments["op"][g], refs)
 			}
 			for _, r := range refs {
@@ -108,12 +131,8 @@ func TestSegmentsAddUp(t *testing.T) {
 		if got, _ := m.OldestChunk(); got != oldest || m.Stats.StateBytes != bytes {
 			t.Fatalf("oldest %d, %d bytes; want %d, %d", got, m.Stats.StateBytes, oldest, bytes)
 		}
-		b, err := json.Marshal(m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var back Manifest
-		if err := json.Unmarshal(b, &back); err != nil || len(m.Segments) > 0 && !reflect.DeepEqual(back.Segments, m.Segments) {
+		back := Manifest{KeyGroups: groups}
+		if err := back.ReadBulk(m.AppendBulk(nil)); err != nil || !reflect.DeepEqual(back.Segments, m.Segments) {
 			t.Fatalf("round trip: %v\n%v\n%v", err, back.Segments, m.Segments)
 		}
 	})
@@ -124,10 +143,35 @@ func TestSegmentsAddUp(t *testing.T) {
 func TestAReplacementThatComesTooLateChangesNothing(t *testing.T) {
 	a, b, c, d := Ref{Seq: 1}, Ref{Seq: 2}, Ref{Seq: 3}, Ref{Seq: 4}
 	m := &Manifest{KeyGroups: 1, Segments: map[string][][]Ref{"op": {{a, b, c, d}}}}
-	ab, abc := Ref{Seq: 5}, Ref{Seq: 6}
-	m.Replace([]Replacement{{Node: "op", Old: []Ref{a, b}, Ref: ab}, {Node: "op", Old: []Ref{a, b, c}, Ref: abc}})
-	if want := []Ref{ab, c, d}; !slices.Equal(m.Segments["op"][0], want) {
+	ab, abc, bc := []Ref{{Seq: 5}}, []Ref{{Seq: 6}}, []Ref{{Seq: 7}}
+	m.Replace([]Replacement{{Node: "op", Old: []Ref{a, b}, New: ab}, {Node: "op", Old: []Ref{a, b, c}, New: abc}, {Node: "op", Old: []Ref{b, c}, New: bc}})
+	if want := []Ref{ab[0], c, d}; !slices.Equal(m.Segments["op"][0], want) {
 		t.Fatalf("%v, want %v", m.Segments["op"][0], want)
+	}
+}
+
+// TestSegmentsWrittenTogetherAreOne: what a checkpoint adds to a group in pieces.
+func TestSegmentsWrittenTogetherAreOne(t *testing.T) {
+	next := func(prev *Manifest, n uint64, groups ...int) *Manifest {
+		var p Part
+		for i, g := range groups {
+			p.Segments = append(p.Segments, Segment{Node: "op", Group: g, Ref: Ref{Seq: n, Offset: i}})
+		}
+		return Next(prev, Manifest{KeyGroups: 2}, []Part{p})
+	}
+	first := next(nil, 1, 0, 1, 0, 0)
+	second := next(first, 2, 0, 0, 1)
+	for g, want := range [][]bool{{true, true, false, true, false}, {false, false}} {
+		var got []bool
+		for _, r := range second.Segments["op"][g] {
+			got = append(got, r.More)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("group %d: %v, want %v", g, got, want)
+		}
+	}
+	if first.Segments["op"][0][2].More {
+		t.Error("the manifest before has changed")
 	}
 }
 

@@ -9,10 +9,15 @@ import (
 
 // Format is the version of manifests that this code writes. It reads this and
 // every earlier one.
-const Format = 1
+//
+//	1  everything in one JSON object
+//	2  the bulk of it in a form of its own: see AppendBulk
+const Format = 2
 
 // Manifest describes a complete checkpoint: where the sources were, where the
-// pieces of keyed state lie, and what the sinks need to go on.
+// pieces of keyed state lie, and what the sinks need to go on. What grows with the
+// job is called its bulk, and is stored in a form of its own; as JSON it is read
+// from manifests of format 1.
 type Manifest struct {
 	Format      int    `json:"format"`
 	Job         string `json:"job"`
@@ -27,11 +32,15 @@ type Manifest struct {
 	Bounded bool `json:"bounded,omitempty"`
 	// Settled: it is the last one, and all sinks have committed it.
 	Settled bool `json:"settled,omitempty"`
-	// Savepoint is the name the user gave; such a checkpoint is kept until it
-	// is deleted by name.
+	// Savepoint is the name the user gave. Savepoints lie in logs of their own;
+	// those of format 1 are among the job's checkpoints, and are kept.
 	Savepoint string `json:"savepoint,omitempty"`
+	Stats     Stats  `json:"stats"`
+
+	// The bulk.
+
 	// Graph is the drawing of the topology, for comparing it with a later one.
-	Graph json.RawMessage `json:"graph"`
+	Graph json.RawMessage `json:"graph,omitempty"`
 	// Positions, by operator and origin (split or channel).
 	Positions map[string]map[string][]byte `json:"positions,omitempty"`
 	// Sinks, by operator and task.
@@ -39,7 +48,6 @@ type Manifest struct {
 	// Segments, by operator and key group: what makes up the group's state,
 	// oldest first.
 	Segments map[string][][]Ref `json:"segments,omitempty"`
-	Stats    Stats              `json:"stats"`
 	// Retained are the earlier checkpoints that are still kept, oldest first.
 	Retained []Retained `json:"retained,omitempty"`
 }
@@ -52,28 +60,47 @@ type Stats struct {
 	RecordsIn  int64 `json:"records_in"`  // by sources, since the job began
 }
 
-// Retained names an earlier checkpoint.
+// Retained names a checkpoint that is kept.
 type Retained struct {
 	Checkpoint uint64 `json:"checkpoint"`
 	Seq        uint64 `json:"seq"` // of its manifest in the log
+	Parts      uint64 `json:"-"`   // entries in front of Seq that belong to the manifest
 	Chunk      uint64 `json:"chunk"`
 	Savepoint  string `json:"savepoint,omitempty"`
 }
 
-// Ref says where a segment lies: in which entry of the job's chunk log, and
-// where in it.
+// Keep returns the newest n of the checkpoints that are kept, oldest first, and
+// those of format 1 that are savepoints.
+func Keep(all []Retained, n int) []Retained {
+	surplus := -n
+	for _, r := range all {
+		if r.Savepoint == "" {
+			surplus++
+		}
+	}
+	kept := make([]Retained, 0, len(all))
+	for _, r := range all {
+		if r.Savepoint == "" && surplus > 0 {
+			surplus--
+			continue
+		}
+		kept = append(kept, r)
+	}
+	return kept
+}
+
+// Ref says where a segment lies: in which entry of the chunk log it begins, and
+// where in that. A long one goes on in the entries behind it.
 type Ref struct {
 	Seq    uint64
 	Offset int
 	Length int
+	// More: the next segment of the group was written together with this one,
+	// so that for weighing what to merge they are one.
+	More bool
 }
 
-// MarshalJSON writes a Ref as [seq, offset, length]: a manifest has thousands.
-func (r Ref) MarshalJSON() ([]byte, error) {
-	return fmt.Appendf(nil, "[%d,%d,%d]", r.Seq, r.Offset, r.Length), nil
-}
-
-// UnmarshalJSON reads a Ref.
+// UnmarshalJSON reads a Ref of format 1: [seq, offset, length].
 func (r *Ref) UnmarshalJSON(b []byte) error {
 	var v [3]uint64
 	if err := json.Unmarshal(b, &v); err != nil {
@@ -115,13 +142,13 @@ func Next(prev *Manifest, head Manifest, parts []Part) *Manifest {
 		m.Stats.RecordsIn = prev.Stats.RecordsIn
 	}
 	for _, p := range parts {
-		m.add(&p)
+		m.add(&p, prev)
 	}
 	m.Stats.StateBytes = m.stateBytes()
 	return &m
 }
 
-func (m *Manifest) add(p *Part) {
+func (m *Manifest) add(p *Part, prev *Manifest) {
 	for node, origins := range p.Positions {
 		if m.Positions[node] == nil {
 			m.Positions[node] = map[string][]byte{}
@@ -142,10 +169,22 @@ func (m *Manifest) add(p *Part) {
 			groups = make([][]Ref, m.KeyGroups)
 			m.Segments[s.Node] = groups
 		}
-		groups[s.Group] = append(slices.Clip(groups[s.Group]), s.Ref)
+		refs := append(slices.Clip(groups[s.Group]), s.Ref)
+		if n := len(refs) - 1; n > prev.segments(s.Node, s.Group) {
+			refs[n-1].More = true
+		}
+		groups[s.Group] = refs
 	}
 	m.Stats.Bytes += p.Bytes
 	m.Stats.RecordsIn += p.RecordsIn
+}
+
+// segments is the number of segments of a group; 0 where there is no manifest.
+func (m *Manifest) segments(node string, group int) int {
+	if m == nil || m.Segments[node] == nil {
+		return 0
+	}
+	return len(m.Segments[node][group])
 }
 
 func (m *Manifest) stateBytes() (n int64) {
@@ -174,27 +213,30 @@ func (m *Manifest) OldestChunk() (seq uint64, ok bool) {
 	return seq, ok
 }
 
-// Replacement says that the oldest segments of a group were merged into one.
+// Replacement says that adjacent segments of a group were merged into others.
 type Replacement struct {
 	Node  string
 	Group int
 	Old   []Ref
-	Ref   Ref
+	New   []Ref // none: nothing is left of them
 }
 
 // Replace applies replacements. They stay right when segments were added since
 // they were made, because segments are only ever added at the end. One whose old
-// segments the group no longer begins with comes after another that replaced
-// them: it has nothing left to do, and would take away what is newer.
+// segments the group no longer has comes after another that replaced them: it has
+// nothing left to do, and would take away what is newer.
 func (m *Manifest) Replace(rs []Replacement) {
 	for _, r := range rs {
 		groups := m.Segments[r.Node]
-		if r.Group >= len(groups) || len(r.Old) > len(groups[r.Group]) {
+		if r.Group >= len(groups) || len(r.Old) == 0 {
 			continue
 		}
-		if old, rest := groups[r.Group][:len(r.Old)], groups[r.Group][len(r.Old):]; slices.Equal(old, r.Old) {
-			groups[r.Group] = append([]Ref{r.Ref}, rest...)
+		refs := groups[r.Group]
+		at := slices.Index(refs, r.Old[0])
+		if at < 0 || len(refs)-at < len(r.Old) || !slices.Equal(refs[at:at+len(r.Old)], r.Old) {
+			continue
 		}
+		groups[r.Group] = slices.Concat(refs[:at], r.New, refs[at+len(r.Old):])
 	}
 	m.Stats.StateBytes = m.stateBytes()
 }

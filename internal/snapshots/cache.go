@@ -33,18 +33,12 @@ func (c *chunkCache) get(ctx context.Context, seq uint64) ([]byte, error) {
 	if ok {
 		return b, nil
 	}
-	entries, err := c.log.Read(ctx, seq, 1)
-	if err != nil {
-		return nil, fmt.Errorf("read chunk %d: %w", seq, err)
-	}
-	if len(entries) == 0 || entries[0].Seq != seq {
-		return nil, fmt.Errorf("chunk %d is gone: %w", seq, storage.ErrNotFound)
-	}
-	if b, err = unseal(entries[0].Data); err == nil {
+	b, err := readEntry(ctx, c.log, seq)
+	if err == nil {
 		_, b, err = unmark(b)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("chunk %d: %w", seq, err)
+		return nil, fmt.Errorf("chunk: %w", err)
 	}
 	c.put(seq, b)
 	return b, nil

@@ -48,11 +48,11 @@ func TestLostManifestsAreMissed(t *testing.T) {
 			}
 			m := manifest(n, 1)
 			m.Retained = retained
-			seq, err := st.WriteManifest(ctx, &m)
+			kept, err := st.WriteManifest(ctx, &m)
 			if err != nil {
 				t.Fatal(err)
 			}
-			retained = append(retained, checkpoint.Retained{Checkpoint: n, Seq: seq})
+			retained = append(retained, kept)
 		}
 		again := open(t, lose(t, s.Restart(), keep))
 		found, bad, err := again.List(ctx)

@@ -1,18 +1,19 @@
 // Package snapshots keeps the checkpoints of a job in two logs: chunks, which
 // hold segments of state, and manifests, each of which makes one checkpoint
 // complete. Both logs have one writer, the job's coordinator, and are fenced
-// like every log: an older incarnation of the job cannot add to them.
+// like every log: an older incarnation of the job cannot add to them. A savepoint
+// has a log of its own, with both.
 package snapshots
 
 import (
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/troupestream/troupe/internal/checkpoint"
 	"github.com/troupestream/troupe/internal/storage"
@@ -26,65 +27,89 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // Store is the checkpoints of one job.
 type Store struct {
 	job       string
+	store     storage.Store
 	manifests writer
-	chunks    writer
-	cache     *chunkCache
+	chunks    chunkLog
 
 	incarnation uint64
-	newest      uint64 // entry of the newest manifest; guarded by manifests.mu
-	missing     error  // what the log of manifests has lost; nil: nothing
+	newest      atomic.Uint64 // entry of the newest manifest
+	missing     error         // what the log of manifests has lost; nil: nothing
+	weights     []weight      // of the chunk log, oldest first; for Tidy
 }
 
 // writer is a log with the sequence it expects to be the last.
 type writer struct {
-	mu   sync.Mutex // one append at a time: fencing rests on it
-	log  storage.Log
-	last uint64
+	mu    sync.Mutex // one append at a time: fencing rests on it
+	log   storage.Log
+	last  uint64
+	bytes uint64 // appended since it was opened
+}
+
+// open opens the log of that name, for a writer that is to take it over.
+func (w *writer) open(ctx context.Context, s storage.Store, name string) error {
+	log, err := s.OpenLog(ctx, name, storage.LogOptions{})
+	if err != nil {
+		return err
+	}
+	w.log = log
+	b, err := log.Bounds(ctx)
+	w.last = b.Last
+	return err
 }
 
 func (w *writer) append(ctx context.Context, kind storage.Kind, data []byte) (uint64, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.appendLocked(ctx, kind, data)
+}
+
+func (w *writer) appendLocked(ctx context.Context, kind storage.Kind, data []byte) (uint64, error) {
 	seq, err := w.log.Append(ctx, kind, data, w.last)
 	if err != nil {
 		return 0, err
 	}
-	w.last = seq
+	w.last, w.bytes = seq, w.bytes+uint64(len(data))
 	return seq, nil
+}
+
+func (w *writer) close() error {
+	if w.log == nil {
+		return nil
+	}
+	return w.log.Close()
 }
 
 // Open opens the checkpoints of a job and takes them over: whoever had them
 // open before can add nothing any more.
 func Open(ctx context.Context, s storage.Store, job string) (*Store, error) {
-	st := &Store{job: job}
-	if err := st.open(ctx, s); err != nil {
+	st := &Store{job: job, store: s}
+	if err := st.open(ctx); err != nil {
 		return nil, fmt.Errorf("take over the checkpoints of job %q: %w", job, errors.Join(err, st.Close()))
 	}
-	st.cache = newChunkCache(st.chunks.log)
 	return st, nil
 }
 
-func (s *Store) open(ctx context.Context, store storage.Store) error {
-	for name, w := range map[string]*writer{"manifests": &s.manifests, "chunks": &s.chunks} {
-		log, err := store.OpenLog(ctx, "job_"+s.job+"_"+name, storage.LogOptions{})
-		if err != nil {
-			return err
-		}
-		b, err := log.Bounds(ctx)
-		w.log, w.last = log, b.Last
-		if err != nil {
-			return err
-		}
+func (s *Store) open(ctx context.Context) error {
+	if err := s.manifests.open(ctx, s.store, "job_"+s.job+"_manifests"); err != nil {
+		return err
+	}
+	if err := s.chunks.open(ctx, s.store, "job_"+s.job+"_chunks", s.mark); err != nil {
+		return err
 	}
 	known, err := newestMark(ctx, s.chunks.log)
 	if err != nil {
 		return err
 	}
-	if s.newest, err = newestManifest(ctx, s.manifests.log, known); err != nil {
+	newest, err := newestManifest(ctx, s.manifests.log, known)
+	if err != nil {
 		return err
 	}
-	s.missing = known.missing(s.newest)
-	return s.takeOver(ctx, known.incarnation)
+	s.newest.Store(newest)
+	s.missing = known.missing(newest)
+	if err := s.takeOver(ctx, known.incarnation); err != nil {
+		return err
+	}
+	return s.sweepSavepoints(ctx)
 }
 
 // takeOver appends the markers that fence the predecessor. The incarnation is a
@@ -95,127 +120,33 @@ func (s *Store) takeOver(ctx context.Context, last uint64) error {
 		return err
 	}
 	s.incarnation = max(seq, last+1)
-	_, err = s.chunks.append(ctx, storage.Epoch, seal(s.mark().append(nil)))
-	return err
+	return s.chunks.begin(ctx)
 }
 
-func (s *Store) mark() mark {
-	s.manifests.mu.Lock()
-	defer s.manifests.mu.Unlock()
-	return mark{s.newest, s.incarnation}
-}
+func (s *Store) mark() mark { return mark{s.newest.Load(), s.incarnation} }
 
 // Incarnation is the job's fencing epoch: higher at every Open.
 func (s *Store) Incarnation() uint64 { return s.incarnation }
 
-// WriteChunk stores a chunk and returns its sequence. It is safe for
-// concurrent use.
+// WriteChunk stores a chunk and returns the entry that it begins in. It is safe
+// for concurrent use. See At.
 func (s *Store) WriteChunk(ctx context.Context, segments []byte) (uint64, error) {
-	seq, err := s.chunks.append(ctx, storage.Data, seal(s.mark().append(nil), segments))
+	seq, err := s.chunks.write(ctx, segments)
 	if err != nil {
 		return 0, fmt.Errorf("write %d bytes of state of job %q: %w", len(segments), s.job, err)
 	}
 	return seq, nil
 }
 
-// WriteManifest makes a checkpoint complete.
-func (s *Store) WriteManifest(ctx context.Context, m *checkpoint.Manifest) (uint64, error) {
-	b, err := json.Marshal(m)
+// WriteManifest makes a checkpoint complete, and returns what names it among those
+// that are kept.
+func (s *Store) WriteManifest(ctx context.Context, m *checkpoint.Manifest) (checkpoint.Retained, error) {
+	r, err := writeManifest(ctx, &s.manifests, m)
 	if err != nil {
-		return 0, fmt.Errorf("encode the manifest of checkpoint %d: %w", m.Checkpoint, err)
+		return r, fmt.Errorf("write the manifest of checkpoint %d of job %q: %w", m.Checkpoint, s.job, err)
 	}
-	seq, err := s.manifests.append(ctx, storage.State, seal(b))
-	if err != nil {
-		return 0, fmt.Errorf("write the manifest of checkpoint %d of job %q: %w", m.Checkpoint, s.job, err)
-	}
-	s.manifests.mu.Lock()
-	s.newest = max(s.newest, seq)
-	s.manifests.mu.Unlock()
-	return seq, nil
-}
-
-// damagedMax is how many damaged entries List passes over before it gives up:
-// the bounds of a damaged log may be damaged, too, and then there is no end.
-const damagedMax = 1000
-
-// Found is a checkpoint, and where its manifest lies.
-type Found struct {
-	*checkpoint.Manifest
-	Seq uint64
-}
-
-// List returns all checkpoints that can be read, newest first, and says of each
-// that cannot why not. One of a newer format is an error, checkpoint.ErrFormat.
-func (s *Store) List(ctx context.Context) (found []Found, unreadable []error, err error) {
-	b, err := s.manifests.log.Bounds(ctx)
-	if err != nil {
-		return nil, nil, fmt.Errorf("list the checkpoints of job %q: %w", s.job, err)
-	}
-	for from, damaged := b.First, 0; from <= b.Last; {
-		entries, err := s.manifests.log.Read(ctx, from, ChunkBytes)
-		if errors.Is(err, storage.ErrCorrupt) && damaged < damagedMax {
-			// It is about the first entry; those behind it may be whole.
-			damaged++
-			unreadable = append(unreadable, fmt.Errorf("manifest %d of job %q: %w", from, s.job, err))
-			from++
-			continue
-		}
-		if err != nil {
-			return nil, nil, fmt.Errorf("list the checkpoints of job %q: %w", s.job, err)
-		}
-		if len(entries) == 0 {
-			break
-		}
-		for _, e := range entries {
-			from = e.Seq + 1
-			if e.Kind != storage.State {
-				continue
-			}
-			m, err := decodeManifest(e.Data, s.job)
-			if errors.Is(err, checkpoint.ErrFormat) {
-				// To pass over it would be to go back behind what the newer release did.
-				return nil, nil, fmt.Errorf("job %q: %w", s.job, err)
-			}
-			if err != nil {
-				unreadable = append(unreadable, fmt.Errorf("manifest %d of job %q: %w", e.Seq, s.job, err))
-				continue
-			}
-			found = append([]Found{{m, e.Seq}}, found...)
-		}
-	}
-	if s.missing != nil {
-		unreadable = append(unreadable, fmt.Errorf("job %q: %w", s.job, s.missing))
-	}
-	return s.retained(found), unreadable, nil
-}
-
-// retained drops those that the newest no longer counts among its own: their
-// state may be gone.
-func (s *Store) retained(found []Found) []Found {
-	if len(found) == 0 {
-		return found
-	}
-	kept := found[:1]
-	for _, f := range found[1:] {
-		for _, r := range found[0].Retained {
-			if r.Seq == f.Seq {
-				kept = append(kept, f)
-			}
-		}
-	}
-	return kept
-}
-
-// Verify reads all that a checkpoint refers to.
-func (s *Store) Verify(ctx context.Context, m *checkpoint.Manifest) error {
-	for node, groups := range m.Segments {
-		for g := range groups {
-			if err := s.Segments(ctx, m, node, g, func([]byte) error { return nil }); err != nil {
-				return fmt.Errorf("checkpoint %d: operator %q, key group %d: %w", m.Checkpoint, node, g, err)
-			}
-		}
-	}
-	return nil
+	s.newest.Store(r.Seq)
+	return r, nil
 }
 
 // Segments calls f with each segment of an operator's key group, oldest first.
@@ -226,14 +157,11 @@ func (s *Store) Segments(ctx context.Context, m *checkpoint.Manifest, node strin
 		return nil
 	}
 	for _, r := range groups[group] {
-		chunk, err := s.cache.get(ctx, r.Seq)
+		segment, err := s.chunks.segment(ctx, r)
 		if err != nil {
 			return err
 		}
-		if r.Offset < 0 || r.Length < 0 || r.Offset+r.Length > len(chunk) {
-			return fmt.Errorf("chunk %d has %d bytes, the manifest expects %d at %d: %w", r.Seq, len(chunk), r.Length, r.Offset, storage.ErrCorrupt)
-		}
-		if err := f(chunk[r.Offset : r.Offset+r.Length]); err != nil {
+		if err := f(segment); err != nil {
 			return err
 		}
 	}
@@ -241,7 +169,7 @@ func (s *Store) Segments(ctx context.Context, m *checkpoint.Manifest, node strin
 }
 
 // ReleaseCache frees the memory that reading has taken.
-func (s *Store) ReleaseCache() { s.cache.clear() }
+func (s *Store) ReleaseCache() { s.chunks.cache.clear() }
 
 // Trim drops what no retained checkpoint needs: chunks below chunk, manifests
 // below manifest. A chunk of 0 says that none is needed yet; what is there then
@@ -258,30 +186,6 @@ func (s *Store) ChunkBytesKept(ctx context.Context) (uint64, error) {
 
 // Close closes the logs.
 func (s *Store) Close() error { return errors.Join(s.manifests.close(), s.chunks.close()) }
-
-func (w *writer) close() error {
-	if w.log == nil {
-		return nil
-	}
-	return w.log.Close()
-}
-
-func decodeManifest(data []byte, job string) (*checkpoint.Manifest, error) {
-	b, err := unseal(data)
-	if err != nil {
-		return nil, err
-	}
-	// A newer format may look so different that nothing else in it can be read.
-	var head struct{ Format int }
-	if err := json.Unmarshal(b, &head); err == nil && head.Format > checkpoint.Format {
-		return nil, checkpoint.FormatError(head.Format)
-	}
-	m := new(checkpoint.Manifest)
-	if err := json.Unmarshal(b, m); err != nil {
-		return nil, fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
-	}
-	return m, m.Check(job)
-}
 
 // seal puts a checksum in front of data.
 func seal(data ...[]byte) []byte {
