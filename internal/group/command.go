@@ -97,7 +97,8 @@ type (
 		Force bool
 	}
 	// Commit stores how far the owner of partitions has come. It can be made in
-	// part: see CommitError.
+	// part: see CommitError. The group does not know how long a partition is:
+	// here, in Reset and in Rewind the sender sees to it that offsets exist.
 	Commit struct {
 		Member  string
 		Offsets []Offset

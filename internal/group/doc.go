@@ -14,7 +14,8 @@
 // So nobody is told what a crash could undo: an owner has its ownership epoch on
 // disk before it reads a record, and a commit is on disk before it is answered.
 // The rule allows group commit: apply what waits in the mailbox, append all
-// events as one entry (Seal), then let all effects go. A command without events
+// events as one entry (Seal), then let all effects go. The events of one command
+// take less than 8 MiB, whatever the command; usually they take a few bytes. A command without events
 // (a heartbeat) has still to wait its turn when the ones before it wait, because
 // its answer may rest on theirs.
 //

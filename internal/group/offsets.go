@@ -27,7 +27,7 @@ func (g *Group) commit(now int64, c Commit) error {
 		}
 	}
 	if len(lines) > 0 {
-		g.emit(committed{lines})
+		g.emit(committed{inPlace(lines)})
 	}
 	if len(refusals) > 0 {
 		return &CommitError{refusals}
@@ -60,6 +60,12 @@ func (g *Group) checkPosition(p *part, next uint64, metadata string, growth int)
 	}
 	more = len(metadata) - len(p.metadata)
 	return more, g.room(growth + more)
+}
+
+// inPlace sorts lines by topic, so that each topic is named once in the journal.
+func inPlace(lines []line) []line {
+	slices.SortFunc(lines, func(a, b line) int { return compareParts(a.part, b.part) })
+	return lines
 }
 
 // reset sets offsets while nobody is there.
@@ -118,5 +124,5 @@ func (g *Group) checkPositions(positions []Position) (lines []line, err error) {
 		growth += more
 		lines = append(lines, line{p, o.Next, o.Metadata})
 	}
-	return slices.Clip(lines), nil
+	return inPlace(lines), nil
 }

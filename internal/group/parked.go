@@ -1,6 +1,11 @@
 package group
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // releaseKey has a key replayed.
 func (g *Group) releaseKey(c ReleaseKey) error {
@@ -66,4 +71,41 @@ func (g *Group) mustHold(ref KeyRef, offset uint64) (*part, ParkedRecord, error)
 		return nil, ParkedRecord{}, fmt.Errorf("%w: offset %d of key %.40q in topic %s, partition %d", ErrNotParked, offset, ref.Key, ref.Topic, ref.Partition)
 	}
 	return p, k.records[i], nil
+}
+
+// tellKey tells the owner of a partition what has become of a key.
+func (g *Group) tellKey(p *part, id keyID) {
+	if p.owner != nil {
+		g.tell(KeyChanged{p.owner.id, p.epoch, p.describe(id)})
+	}
+}
+
+// describe returns a parked key; without records if it is free.
+func (p *part) describe(id keyID) ParkedKey {
+	ref := KeyRef{Topic: p.topic.name, Partition: p.index, Key: id.key}
+	if id.alone > 0 {
+		ref.Keyless, ref.Offset = true, id.alone-1
+	}
+	k := p.parked[id]
+	if k == nil {
+		return ParkedKey{KeyRef: ref}
+	}
+	return ParkedKey{KeyRef: ref, Releasing: k.releasing, Records: slices.Clone(k.records),
+		Attempts: k.attempts, Since: k.since, Reason: k.reason, Error: k.err}
+}
+
+// listParked returns the keys parked in a partition by their first offsets.
+func (p *part) listParked() []ParkedKey {
+	if len(p.parked) == 0 {
+		return nil
+	}
+	list := make([]ParkedKey, 0, len(p.parked))
+	for id := range p.parked {
+		list = append(list, p.describe(id))
+	}
+	slices.SortFunc(list, func(a, b ParkedKey) int {
+		// A record has one key; but whoever says otherwise is still listed in one order.
+		return cmp.Or(cmp.Compare(a.Records[0].Offset, b.Records[0].Offset), strings.Compare(a.Key, b.Key), cmp.Compare(a.id().alone, b.id().alone))
+	})
+	return list
 }

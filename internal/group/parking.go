@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 )
 
 // KeyRef names what is parked in a partition: a key with all its records, or one
@@ -207,43 +206,6 @@ func (g *Group) parkedOf(now int64, id string, epoch uint64, ref KeyRef) (*part,
 		return nil, nil, err
 	}
 	return p, p.parked[ref.id()], nil
-}
-
-// tellKey tells the owner of a partition what has become of a key.
-func (g *Group) tellKey(p *part, id keyID) {
-	if p.owner != nil {
-		g.tell(KeyChanged{p.owner.id, p.epoch, p.describe(id)})
-	}
-}
-
-// describe returns a parked key; without records if it is free.
-func (p *part) describe(id keyID) ParkedKey {
-	ref := KeyRef{Topic: p.topic.name, Partition: p.index, Key: id.key}
-	if id.alone > 0 {
-		ref.Keyless, ref.Offset = true, id.alone-1
-	}
-	k := p.parked[id]
-	if k == nil {
-		return ParkedKey{KeyRef: ref}
-	}
-	return ParkedKey{KeyRef: ref, Releasing: k.releasing, Records: slices.Clone(k.records),
-		Attempts: k.attempts, Since: k.since, Reason: k.reason, Error: k.err}
-}
-
-// listParked returns the keys parked in a partition by their first offsets.
-func (p *part) listParked() []ParkedKey {
-	if len(p.parked) == 0 {
-		return nil
-	}
-	list := make([]ParkedKey, 0, len(p.parked))
-	for id := range p.parked {
-		list = append(list, p.describe(id))
-	}
-	slices.SortFunc(list, func(a, b ParkedKey) int {
-		// A record has one key; but whoever says otherwise is still listed in one order.
-		return cmp.Or(cmp.Compare(a.Records[0].Offset, b.Records[0].Offset), strings.Compare(a.Key, b.Key), cmp.Compare(a.id().alone, b.id().alone))
-	})
-	return list
 }
 
 // cut shortens a text to so many bytes, at the start of a character.

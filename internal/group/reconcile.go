@@ -130,6 +130,7 @@ func (g *Group) ask(parts []*part) {
 // drop takes partitions from their owners, who do not work on them.
 func (g *Group) drop(parts []*part) {
 	if len(parts) > 0 {
+		slices.SortFunc(parts, compareParts)
 		g.emit(released{parts})
 	}
 }

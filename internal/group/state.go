@@ -107,7 +107,7 @@ func (g *Group) room(bytes int) error {
 	return nil
 }
 
-// parts calls f for every partition, in order.
+// eachPart calls f for every partition, in order.
 func (g *Group) eachPart(f func(*part)) {
 	for _, t := range g.sorted {
 		for _, p := range t.parts {
@@ -151,6 +151,11 @@ func (g *Group) isSubscribed(t *topic) bool {
 		}
 	}
 	return false
+}
+
+// compareParts orders partitions by topic and number.
+func compareParts(a, b *part) int {
+	return cmp.Or(strings.Compare(a.topic.name, b.topic.name), cmp.Compare(a.index, b.index))
 }
 
 func (p *part) claim() Claim { return Claim{p.topic.name, p.index, p.epoch} }

@@ -40,7 +40,6 @@ type balance struct {
 	*problem
 	owners []int
 	held   [][]int // by member: its partitions
-	alien  []int   // by member: how many of them it did not have before
 
 	pools  []*pool
 	poolOf []*pool // by partition
@@ -64,7 +63,7 @@ type step struct {
 
 func newBalance(p *problem) *balance {
 	b := &balance{problem: p, owners: p.unowned(), poolOf: make([]*pool, len(p.previous)),
-		held: make([][]int, p.members), alien: make([]int, p.members),
+		held: make([][]int, p.members),
 		seen: make([]uint64, p.members), from: make([]step, p.members)}
 	byWhom := map[string]*pool{}
 	var key []byte
@@ -93,9 +92,6 @@ func newBalance(p *problem) *balance {
 func (b *balance) own(m, partition int) {
 	b.owners[partition] = m
 	b.held[m] = append(b.held[m], partition)
-	if b.previous[partition] != m {
-		b.alien[m]++
-	}
 }
 
 // keep leaves every partition with whom it was, if that member still subscribes.
@@ -222,26 +218,14 @@ func (b *balance) shift(m, to int) {
 	}
 }
 
-// take takes a partition of a pool from a member, rather one that it did not
-// have before, so that nothing moves twice.
+// take takes a partition of a pool from a member: the one it was given last.
 func (b *balance) take(m int, q *pool) int {
-	held, at := b.held[m], none
-	for i := len(held) - 1; i >= 0; i-- {
-		if b.poolOf[held[i]] != q {
-			continue
-		}
-		alien := b.previous[held[i]] != m
-		if at == none || alien {
-			at = i
-		}
-		if alien || b.alien[m] == 0 {
-			break
-		}
+	held := b.held[m]
+	i := len(held) - 1
+	for b.poolOf[held[i]] != q { // the search saw one
+		i--
 	}
-	partition := held[at]
-	if b.previous[partition] != m {
-		b.alien[m]--
-	}
-	b.held[m] = slices.Delete(held, at, at+1)
+	partition := held[i]
+	b.held[m] = slices.Delete(held, i, i+1)
 	return partition
 }

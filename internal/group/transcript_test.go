@@ -93,6 +93,8 @@ func (c *conversation) run(words []string) {
 			c.t.Fatal(err)
 		}
 		c.now += d.Milliseconds()
+	case "beating":
+		c.beating(plain[0], plain[1:], options)
 	case "restart":
 		c.restart()
 		c.apply(Recover{})
@@ -106,6 +108,21 @@ func (c *conversation) run(words []string) {
 		}
 	default:
 		c.apply(c.command(words[0], plain, options))
+	}
+}
+
+// beating lets members send a heartbeat every 20 s for a while.
+func (c *conversation) beating(during string, members []string, options map[string]string) {
+	d, err := time.ParseDuration(during)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for end := c.now + d.Milliseconds(); c.now < end; {
+		c.now += 20_000
+		for _, m := range members {
+			c.apply(c.command("beat", []string{m}, options))
+		}
+		c.apply(Tick{})
 	}
 }
 
@@ -267,8 +284,14 @@ func (c *conversation) apply(command Command) {
 	}
 	g := c.g
 	c.restart()
-	if string(g.Snapshot()) != string(c.g.Snapshot()) || g.size != c.g.size {
-		c.t.Fatalf("the journal restores something else after %+v", command)
+	saved, err := Restore(c.config, g.Snapshot())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, again := range []*Group{c.g, saved} {
+		if string(g.Snapshot()) != string(again.Snapshot()) || g.size != again.size || g.parked != again.parked {
+			c.t.Fatalf("something else is restored after %+v", command)
+		}
 	}
 	c.g = g
 }
