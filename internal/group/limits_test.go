@@ -28,8 +28,8 @@ func TestTheLargestGroupFitsIntoEntries(t *testing.T) {
 				t.Fatalf("%d partitions were assigned, want all", len(a.Partitions))
 			}
 		}
-		if len(Seal(events)) > entryBytes || len(g.Snapshot()) > maxStateBytes {
-			t.Fatalf("%T: %d bytes of events, %d of snapshot", c, len(events), len(g.Snapshot()))
+		if n := len(g.Snapshot()); len(Seal(events)) > entryBytes || n > maxStateBytes {
+			t.Fatalf("%T: %d bytes of events, %d of snapshot", c, len(events), n)
 		}
 		return err
 	}

@@ -115,7 +115,8 @@ func (s *storm) check() {
 		if !c.running || c.owned[p.where()] != p.Claim || s.model.holder[p.where()] != p.Owner || s.model.owner[p.where()] != p.Claim {
 			s.Fatalf("%v belongs to %q with epoch %d; its consumer knows %v", p.where(), p.Owner, p.Epoch, c.owned[p.where()])
 		}
-		if next, ok := s.model.committed[p.where()]; ok != p.Committed || next != p.Next {
+		got, known := s.g.Committed(p.Topic, p.Partition)
+		if next, ok := s.model.committed[p.where()]; ok != p.Committed || next != p.Next || got != next || known != ok {
 			s.Fatalf("%v is committed at %d (%v), want %d (%v)", p.where(), p.Next, p.Committed, next, ok)
 		}
 	}
@@ -141,7 +142,7 @@ func TestStorm(t *testing.T) {
 		t.Run(a.String(), func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
 				s := newStorm(t, 20, 32, a)
-				for range rapid.IntRange(200, 500).Draw(t, "steps") {
+				for range rapid.IntRange(100, 300).Draw(t, "steps") {
 					s.step()
 				}
 				s.calm()
