@@ -89,7 +89,7 @@ func (s *storm) calm() {
 	if !slices.ContainsFunc(s.slots, func(c *consumer) bool { return c.running }) {
 		s.join(s.slots[0])
 	}
-	for range 40 {
+	for range 16 { // a session and a half
 		s.flush()
 		for _, c := range s.slots {
 			if !c.running {
