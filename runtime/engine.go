@@ -32,7 +32,7 @@ type Engine struct {
 
 	mu     sync.Mutex
 	jobs   map[string]*Job
-	past   map[string]telemetry.Snapshot // what jobs that have ended had counted, by name
+	past   map[string]telemetry.Snapshot // what is still to be told of jobs that have ended, by name
 	closed bool
 }
 
@@ -176,7 +176,7 @@ func (e *Engine) forget(j *Job) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.jobs, j.name)
-	e.past[j.name] = j.counted()
+	e.past[j.name] = j.lastly()
 }
 
 // Jobs are the jobs that run, in no order.

@@ -13,6 +13,7 @@ import (
 	"github.com/troupestream/troupe/internal/checkpoint"
 	"github.com/troupestream/troupe/internal/dataflow"
 	"github.com/troupestream/troupe/internal/snapshots"
+	"github.com/troupestream/troupe/internal/telemetry"
 	"github.com/troupestream/troupe/topology"
 )
 
@@ -34,6 +35,8 @@ type Job struct {
 	last    *Checkpoint
 	failure error
 	hung    error // why it was given up; nil: it was not
+
+	mailboxes []telemetry.MailboxStats // at the last checkpoint
 
 	done   chan struct{} // closed when the job has ended and is gone
 	result chan actor.JobResult
@@ -346,6 +349,7 @@ func (o *observer) CheckpointCompleted(m *checkpoint.Manifest) {
 	j.mu.Lock()
 	j.last = c
 	j.mu.Unlock()
+	j.noteMailboxes()
 	j.engine.metrics.CheckpointCompleted(j.name, c.Duration)
 	j.engine.log.Debug("checkpoint complete", "job", j.name, "checkpoint", c.Number, "duration", c.Duration, "bytes", c.Bytes)
 }

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,41 +15,77 @@ import (
 func (e *Engine) snapshot() telemetry.Snapshot {
 	s := telemetry.Snapshot{Now: time.Now()}
 	e.measureJobs(&s)
-	e.system.Mailboxes(func(id string, m *actor.Mailbox) {
-		job, kind := mailboxLabels(id)
-		s.Mailboxes = append(s.Mailboxes, telemetry.MailboxStats{Job: job, Kind: kind, Depth: int64(m.Depth()), Bytes: m.Bytes()})
-	})
+	s.Mailboxes = append(s.Mailboxes, e.mailboxes()...)
 	e.logs.measure(&s)
 	return s
 }
 
-// measureJobs adds the jobs that run, and the counters of those that have ended:
-// a job that has done its work between two exports must show in the next.
+func (e *Engine) mailboxes() (all []telemetry.MailboxStats) {
+	e.system.Mailboxes(func(id string, m *actor.Mailbox) {
+		job, kind := mailboxLabels(id)
+		all = append(all, telemetry.MailboxStats{Job: job, Kind: kind, Depth: int64(m.Depth()), Bytes: m.Bytes()})
+	})
+	return all
+}
+
+// measureJobs adds the jobs that run, and those that have ended: a job that has done
+// its work between two exports must show in the next. That one has its gauges, too;
+// those that follow have its counters only.
 func (e *Engine) measureJobs(s *telemetry.Snapshot) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, j := range e.jobs {
 		j.measure(s)
 	}
-	for _, past := range e.past {
+	for name, past := range e.past {
 		s.Operators = append(s.Operators, past.Operators...)
 		s.Jobs = append(s.Jobs, past.Jobs...)
+		s.Edges = append(s.Edges, past.Edges...)
+		s.Mailboxes = append(s.Mailboxes, past.Mailboxes...)
+		e.past[name] = counted(past)
 	}
 }
 
-// counted is what remains to be said of a job that has ended: what it counted,
-// but no watermark, lag or age that would go on growing.
-func (j *Job) counted() telemetry.Snapshot {
+// lastly is what there is to say of a job that has ended: nothing that grows with
+// time, as the age of its checkpoint does.
+func (j *Job) lastly() telemetry.Snapshot {
 	var s telemetry.Snapshot
 	j.measure(&s)
-	s.Edges = nil
 	for i := range s.Operators {
-		s.Operators[i].Watermark, s.Operators[i].Lag = dataflow.NoTime, -1
+		s.Operators[i].Watermark = dataflow.NoTime
 	}
 	for i := range s.Jobs {
-		s.Jobs[i].CheckpointBytes, s.Jobs[i].Checkpoint = 0, time.Time{}
+		s.Jobs[i].Checkpoint = time.Time{}
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	s.Mailboxes = j.mailboxes
+	return s
+}
+
+// counted is what remains of that once it was told.
+func counted(last telemetry.Snapshot) telemetry.Snapshot {
+	s := telemetry.Snapshot{Operators: slices.Clone(last.Operators), Jobs: slices.Clone(last.Jobs)}
+	for i := range s.Operators {
+		s.Operators[i].Lag = -1
+	}
+	for i := range s.Jobs {
+		s.Jobs[i].CheckpointBytes = 0
 	}
 	return s
+}
+
+// noteMailboxes keeps what the job's mailboxes hold: when it has ended, they are
+// gone. It is called at every complete checkpoint, of which the last is shortly
+// before that.
+func (j *Job) noteMailboxes() {
+	if j.engine.metrics == nil {
+		return
+	}
+	own := slices.DeleteFunc(j.engine.mailboxes(), func(m telemetry.MailboxStats) bool { return m.Job != j.name })
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.mailboxes = own
 }
 
 // logFigures are the figures of all partitions, by topic.

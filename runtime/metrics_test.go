@@ -1,14 +1,18 @@
 package runtime_test
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
+	"github.com/troupestream/troupe/actor"
 	"github.com/troupestream/troupe/actor/topics"
 	"github.com/troupestream/troupe/runtime"
 	"github.com/troupestream/troupe/sinks"
@@ -71,7 +75,8 @@ func TestMetricsOfAJob(t *testing.T) {
 }
 
 // A job that has ended between two exports is in the next one with all that it
-// has counted; a new one of its name counts anew.
+// has counted, and with its gauges as they were last; then only with what it has
+// counted. A new one of its name counts anew.
 func TestMetricsOfAnEndedJob(t *testing.T) {
 	ctx, reader := within(t), metric.NewManualReader()
 	e := open(t, filepath.Join(t.TempDir(), "data"), runtime.MeterProvider(metric.NewMeterProvider(metric.WithReader(reader))))
@@ -79,20 +84,105 @@ func TestMetricsOfAnEndedJob(t *testing.T) {
 	for _, n := range []int64{100, 30} {
 		b := topology.New("measured")
 		numbers := topology.From(b, "numbers", sources.Generator(func(i int64) int64 { return i }, sources.Count(n)))
-		topology.To(numbers, "out", sinks.Discard[int64]())
+		byRest := topology.KeyBy(numbers, "by-rest", func(i int64) int64 { return i % 7 })
+		sums := topology.Fold(byRest, "sum", func(_, acc, i int64) int64 { return acc + i })
+		topology.To(sums, "out", sinks.Discard[int64]())
 		if _, err := e.Run(ctx, b, runtime.FreshState()); err != nil {
 			t.Fatal(err)
 		}
-		var all metricdata.ResourceMetrics
-		if err := reader.Collect(ctx, &all); err != nil {
-			t.Fatal(err)
+		for _, gauges := range []bool{true, false} {
+			all := collect(ctx, t, reader)
+			if got := sumOf(all, "troupe.operator.records.out", "numbers"); got != n {
+				t.Errorf("%d records are counted, not %d", got, n)
+			}
+			for _, name := range []string{"troupe.source.lag", "troupe.edge.credit", "troupe.mailbox.depth", "troupe.checkpoint.size"} {
+				if got := pointsOf(metricOf(all, name), "measured"); (got > 0) != gauges {
+					t.Errorf("%s has %d points; expected some: %v", name, got, gauges)
+				}
+			}
+			if metricOf(all, "troupe.checkpoint.age") != nil {
+				t.Error("a job that has ended has no checkpoint that ages")
+			}
 		}
-		if got := sumOf(&all, "troupe.operator.records.out", "numbers"); got != n {
-			t.Errorf("%d records are counted, not %d", got, n)
-		}
-		if metricOf(&all, "troupe.checkpoint.age") != nil {
-			t.Error("a job that has ended has no checkpoint that ages")
-		}
+	}
+}
+
+// Topics have the metrics that the messaging conventions ask for, whoever writes
+// and reads them.
+func TestMetricsOfTopics(t *testing.T) {
+	const n = 1000
+	for name, guarantee := range map[string][]runtime.Option{"at least once": nil, "exactly once": {runtime.ExactlyOnce()}} {
+		t.Run(name, func(t *testing.T) {
+			ctx, reader := within(t), metric.NewManualReader()
+			e := open(t, filepath.Join(t.TempDir(), "data"), runtime.MeterProvider(metric.NewMeterProvider(metric.WithReader(reader))))
+			defer e.Close(ctx)
+			b := topology.New("measured")
+			numbers := topology.From(b, "numbers", sources.Generator(func(i int64) int64 { return i }, sources.Count(n)))
+			// So few bytes that some of them wait in a topic of Troupe's own.
+			stored := topology.Through(numbers, "stored", topics.Of[int64]("middle").HoldBytes(10_000))
+			topology.To(stored, "out", sinks.Discard[int64]())
+			if _, err := e.Run(ctx, b, guarantee...); err != nil {
+				t.Fatal(err)
+			}
+			publish(ctx, t, e, "outside")
+			all := collect(ctx, t, reader)
+			const sent, consumed, took = "messaging.client.sent.messages", "messaging.client.consumed.messages", "messaging.client.operation.duration"
+			for _, want := range []struct {
+				metric, topic, operation string
+				atLeast, atMost          int64
+			}{
+				{sent, "middle", "send", n, n}, {consumed, "middle", "receive", n, n},
+				{took, "middle", "send", 1, n}, {took, "middle", "receive", 1, n}, {took, "middle", "settle", 1, n},
+				{"messaging.process.duration", "middle", "process", 1, n},
+				{sent, "outside", "send", 3, 3}, {consumed, "outside", "receive", 3, 3},
+				{took, "outside", "send", 2, 3}, {took, "outside", "receive", 1, 3},
+			} {
+				got := ofTopic(metricOf(all, want.metric), want.topic, want.operation)
+				if got < want.atLeast || got > want.atMost {
+					t.Errorf("%s of %s, %s: %d, not from %d to %d", want.metric, want.topic, want.operation, got, want.atLeast, want.atMost)
+				}
+			}
+			if got := len(metricOf(all, sent).(metricdata.Sum[int64]).DataPoints); got != 2 {
+				t.Errorf("%d topics were sent to, not 2: %+v", got, metricOf(all, sent))
+			}
+		})
+	}
+}
+
+// publish writes three records to a topic, in both ways that there are, and reads them.
+func publish(ctx context.Context, t *testing.T, e *runtime.Engine, name string) {
+	t.Helper()
+	topic, err := e.Declare(ctx, name, actor.TopicConfig{Partitions: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	producer, err := topic.NewProducer(actor.ProducerOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer producer.Close(ctx)
+	record := actor.Record{Value: []byte("x"), Time: actor.NoTime}
+	if _, err := producer.Append(ctx, 0, []actor.Record{record, record}); err != nil {
+		t.Fatal(err)
+	}
+	publisher, err := topic.NewPublisher(ctx, actor.PublisherOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer publisher.Close(ctx)
+	if _, err := publisher.PublishSync(ctx, 0, &record); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := topic.OpenReader(ctx, 0, actor.FromBeginning())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	for err = nil; err == nil; {
+		_, err = reader.TryNext(ctx)
+	}
+	if !errors.Is(err, actor.ErrEnd) {
+		t.Fatal(err)
 	}
 }
 
@@ -117,9 +207,59 @@ func TestMetricsAreExportedAtTheEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(text), `"troupe.operator.records.out"`) {
-		t.Fatalf("the last export says nothing of the job:\n%s", text)
+	for _, name := range []string{"troupe.operator.records.out", "troupe.source.lag", "troupe.mailbox.depth"} {
+		if !strings.Contains(string(text), `"`+name+`"`) {
+			t.Errorf("the last export says nothing of %s", name)
+		}
 	}
+	if t.Failed() {
+		t.Logf("%s", text)
+	}
+}
+
+func collect(ctx context.Context, t *testing.T, reader metric.Reader) *metricdata.ResourceMetrics {
+	t.Helper()
+	all := new(metricdata.ResourceMetrics)
+	if err := reader.Collect(ctx, all); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// ofTopic is the count of an operation on a topic: of messages, or of durations.
+func ofTopic(a metricdata.Aggregation, topic, operation string) (n int64) {
+	is := func(s attribute.Set) bool {
+		destination, _ := s.Value("messaging.destination.name")
+		name, _ := s.Value("messaging.operation.name")
+		system, _ := s.Value("messaging.system")
+		return destination.AsString() == topic && name.AsString() == operation && system.AsString() == "troupe"
+	}
+	switch d := a.(type) {
+	case metricdata.Sum[int64]:
+		for _, p := range d.DataPoints {
+			if is(p.Attributes) {
+				n += p.Value
+			}
+		}
+	case metricdata.Histogram[float64]:
+		for _, p := range d.DataPoints {
+			if is(p.Attributes) {
+				n += int64(p.Count)
+			}
+		}
+	}
+	return n
+}
+
+// pointsOf counts the points of a job in a gauge.
+func pointsOf(a metricdata.Aggregation, job string) (n int) {
+	g, _ := a.(metricdata.Gauge[int64])
+	for _, p := range g.DataPoints {
+		if v, _ := p.Attributes.Value("job"); v.AsString() == job {
+			n++
+		}
+	}
+	return n
 }
 
 // sumOf adds the data points of an operator up.

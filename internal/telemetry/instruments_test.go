@@ -26,7 +26,7 @@ func busy() Snapshot {
 		Mailboxes: []MailboxStats{{Job: "quakes", Kind: "stage", Depth: 3, Bytes: 100, Refused: 1},
 			{Job: "quakes", Kind: "stage", Depth: 9, Bytes: 50}},
 		Edges:      []EdgeStats{{Job: "quakes", Edge: "parse-count", Credit: 100, Waiting: 12}},
-		Jobs:       []JobStats{{Job: "quakes", Restarts: 2, CheckpointBytes: 4096, Checkpoint: now.Add(-3 * time.Second)}, {Job: "new"}},
+		Jobs:       []JobStats{{Job: "quakes", Restarts: 2, CheckpointBytes: 4096, Checkpoint: now.Add(-3 * time.Second)}, {Job: "new"}, {Job: "over", CheckpointBytes: 7}},
 		Topics:     []TopicStats{{Topic: "orders", Appends: 2, Bytes: 10}, {Topic: "orders", Appends: 3, Bytes: 20}},
 		Partitions: []PartitionStats{{Topic: "orders", Partition: 1, EndOffset: 77}},
 	}
@@ -102,6 +102,7 @@ func TestInstruments(t *testing.T) {
 		"troupe.job.restarts{job=quakes}":                          2,
 		"troupe.checkpoint.size{job=quakes}":                       4096,
 		"troupe.checkpoint.age{job=quakes}":                        3,
+		"troupe.checkpoint.size{job=over}":                         7,
 		"troupe.checkpoint.failures{job=quakes,reason=timeout}":    1,
 		"troupe.checkpoint.duration sum job=quakes":                0.02,
 		"troupe.checkpoint.alignment.duration sum job=quakes":      0.001,
@@ -117,7 +118,7 @@ func TestInstruments(t *testing.T) {
 	}
 	for _, absent := range []string{
 		"troupe.operator.watermark{job=quakes,operator=count}", "troupe.operator.watermark{job=quakes,operator=write}",
-		"troupe.source.lag{job=quakes,operator=count}", "troupe.checkpoint.age{job=new}",
+		"troupe.source.lag{job=quakes,operator=count}", "troupe.checkpoint.age{job=new}", "troupe.checkpoint.age{job=over}", "troupe.checkpoint.size{job=new}",
 	} {
 		if v, ok := got[absent]; ok {
 			t.Errorf("%s = %v, should not be reported", absent, v)

@@ -121,6 +121,17 @@ func TestExtractTakesTheFirst(t *testing.T) {
 	}
 }
 
+func TestTracesOfRecords(t *testing.T) {
+	unsampled := sound[:53] + "00"
+	got := Traces([]codec.Record{
+		{}, {Headers: []codec.Header{header(TraceParent, sound)}}, {Headers: []codec.Header{header("k", "v")}},
+		{Headers: []codec.Header{header("k", "v"), header(TraceParent, unsampled)}}, {Headers: []codec.Header{header(TraceParent, "x")}},
+	})
+	if !slices.Equal(indexes(got), []int{1, 3}) || !Sampled(&got[0].Context) || Sampled(&got[1].Context) {
+		t.Errorf("traces %v", got)
+	}
+}
+
 func TestPropagationAllocatesNothing(t *testing.T) {
 	headers := []codec.Header{header("k", "v"), header(TraceParent, sound)}
 	buffer := make([]byte, 0, parentLength)

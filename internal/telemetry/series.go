@@ -140,7 +140,7 @@ func (c *collection) jobs(s *Snapshot) {
 	by := func(e *JobStats) labels { return labels{e.Job} }
 	field(c, &jobRestarts, s.Jobs, add, by, func(e *JobStats) int64 { return e.Restarts })
 	each(c, &checkpointSize, s.Jobs, highest, func(e *JobStats) (labels, float64, bool) {
-		return by(e), float64(e.CheckpointBytes), !e.Checkpoint.IsZero()
+		return by(e), float64(e.CheckpointBytes), e.CheckpointBytes > 0 || !e.Checkpoint.IsZero()
 	})
 	each(c, &checkpointAge, s.Jobs, highest, func(e *JobStats) (labels, float64, bool) {
 		return by(e), s.Now.Sub(e.Checkpoint).Seconds(), !e.Checkpoint.IsZero()

@@ -43,8 +43,8 @@ type EdgeStats struct {
 type JobStats struct {
 	Job             string
 	Restarts        int64
-	CheckpointBytes int64
-	Checkpoint      time.Time // when the newest complete one began; zero: none yet
+	CheckpointBytes int64     // of the newest complete one
+	Checkpoint      time.Time // when that began; zero: none yet, or its age is of no interest
 }
 
 // TopicStats are the figures of one partition's log, summed by topic.
