@@ -135,6 +135,9 @@ func (w *Window[T]) Room() int {
 // RoomBytes is what they may weigh.
 func (w *Window[T]) RoomBytes() int { return max(w.limits.Bytes-w.bytes, 0) }
 
+// Bytes is what the records that are not done weigh.
+func (w *Window[T]) Bytes() int { return w.bytes }
+
 // SetWorkers changes how many records can be with workers at a time. If there
 // are more, they are let finish.
 func (w *Window[T]) SetWorkers(n int) { w.workers = max(n, 1) }
@@ -143,15 +146,20 @@ func (w *Window[T]) SetWorkers(n int) { w.workers = max(n, 1) }
 func (w *Window[T]) Workers() int { return w.workers }
 
 // Wanted is how many workers have something to do now.
-func (w *Window[T]) Wanted() int { return min(w.workers, w.running+len(w.ready)) }
+func (w *Window[T]) Wanted() int { return w.running + w.free() }
+
+// free is how many records can be handed out now.
+func (w *Window[T]) free() int {
+	if w.closed || w.workers == 1 && w.postpone > 0 {
+		return 0 // in strict order, whoever comes later waits for what is postponed
+	}
+	return max(0, min(len(w.ready), w.workers-w.running, w.limits.InFlight-w.inFlight))
+}
 
 // Take hands a record out. ok is false when there is none to be handed out now.
 func (w *Window[T]) Take() (t Ticket, item T, ok bool) {
-	switch {
-	case w.closed, len(w.ready) == 0, w.running >= w.workers, w.inFlight >= w.limits.InFlight:
+	if w.free() == 0 {
 		return t, item, false
-	case w.workers == 1 && w.postpone > 0:
-		return t, item, false // in strict order, whoever comes later waits
 	}
 	seq := w.ready.pop()
 	e := w.at(seq)

@@ -1,0 +1,246 @@
+package actor
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	pactor "github.com/asynkron/protoactor-go/actor"
+
+	"github.com/troupestream/troupe/internal/group"
+)
+
+// Errors of consumers. Test for them with errors.Is.
+var (
+	// ErrNotAssigned: the consumer does not have the partition (any more).
+	ErrNotAssigned = errors.New("the partition is not assigned to this consumer")
+	// ErrReplaced: another consumer has come with the same Instance.
+	ErrReplaced = errors.New("replaced by a younger consumer with the same Instance")
+)
+
+// Consumer is a member of a consumer group: it has some of the partitions of its
+// topics, and hands their records to its handler. Every record is delivered at
+// least once to one of the group's members. It is safe for concurrent use.
+//
+// It keeps its partitions as long as it lives, however slow its handler is. When
+// it is shut out all the same, it joins again by itself, under a new id.
+type Consumer struct {
+	sys     *System
+	options ConsumerOptions
+	handler Handler
+	pid     *pactor.PID
+
+	concurrency atomic.Int64
+	progress    atomic.Uint64 // changes when work goes on
+	ready       chan struct{} // closed when it has joined
+	once        sync.Once     // closes it
+	ended       chan struct{} // closed when it is over
+
+	mu     sync.Mutex
+	id     string
+	errs   []error
+	topics map[string]*Topic
+}
+
+// NewConsumer joins a group, which then gives the consumer partitions of the
+// topics, and returns when it is a member. Close it.
+func (s *System) NewConsumer(ctx context.Context, o ConsumerOptions, h Handler) (*Consumer, error) {
+	o.withDefaults()
+	if err := o.check(h); err != nil {
+		return nil, fmt.Errorf("consumer of group %s: %w", o.Group, err)
+	}
+	if _, err := s.Group(o.Group, o.GroupConfig); err != nil {
+		return nil, err
+	}
+	c := &Consumer{sys: s, options: o, handler: h, ready: make(chan struct{}), ended: make(chan struct{}), topics: map[string]*Topic{}}
+	if _, err := c.openTopics(ctx); err != nil {
+		return nil, fmt.Errorf("consumer of group %s: %w", o.Group, err)
+	}
+	c.concurrency.Store(int64(o.Concurrency))
+	name := "consumer/" + o.Group + "/" + rand.Text()
+	c.pid = s.actors.NewLocalPID(name)
+	if _, err := s.Spawn(name, func() pactor.Actor { return &consumerActor{consumer: c} }); err != nil {
+		return nil, err
+	}
+	s.watches.then(c.pid, func() { close(c.ended) })
+	return c.awaitReady(ctx)
+}
+
+func (c *Consumer) awaitReady(ctx context.Context) (*Consumer, error) {
+	select {
+	case <-c.ready:
+		return c, nil
+	case <-c.ended:
+		return nil, fmt.Errorf("consumer of group %s: %w", c.options.Group, cmp.Or(c.Err(), ErrStopped))
+	case <-ctx.Done():
+		c.sys.Send(c.pid, closeConsumer{ctx})
+		return nil, fmt.Errorf("consumer of group %s: join: %w", c.options.Group, ctx.Err())
+	}
+}
+
+// ID is the id under which the consumer is a member now.
+func (c *Consumer) ID() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.id
+}
+
+func (c *Consumer) setID(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.id = id
+}
+
+// openTopics opens the topics anew and returns how many partitions they have.
+func (c *Consumer) openTopics(ctx context.Context) ([]group.Topic, error) {
+	var all []group.Topic
+	for _, name := range c.options.Topics {
+		t, err := c.sys.Topic(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		c.mu.Lock()
+		c.topics[name] = t
+		c.mu.Unlock()
+		all = append(all, group.Topic{Name: name, Partitions: t.Partitions()})
+	}
+	return all, nil
+}
+
+// partitions is how many partitions a topic had when last looked at.
+func (c *Consumer) partitions(topic string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.topics[topic].Partitions()
+}
+
+// topic returns a handle on the topic of a partition, unless anew the one that it
+// has.
+func (c *Consumer) topic(ctx context.Context, p TopicPartition, anew bool) (*Topic, error) {
+	c.mu.Lock()
+	t := c.topics[p.Topic]
+	c.mu.Unlock()
+	if t != nil && !anew && p.Partition < t.Partitions() {
+		return t, nil
+	}
+	return c.sys.Topic(ctx, p.Topic)
+}
+
+// Err says which partitions have stopped and why, and why the consumer has ended;
+// nil when all is well.
+func (c *Consumer) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return errors.Join(c.errs...)
+}
+
+// consumerErrors is how many errors are kept for Err.
+const consumerErrors = 100
+
+func (c *Consumer) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil && len(c.errs) < consumerErrors {
+		c.errs = append(c.errs, err)
+	}
+}
+
+// Ended returns a channel that is closed when the consumer is over: it was closed,
+// or could not go on. Err says why.
+func (c *Consumer) Ended() <-chan struct{} { return c.ended }
+
+// Assigned returns the partitions that the consumer has now.
+func (c *Consumer) Assigned(ctx context.Context) ([]TopicPartition, error) {
+	return Ask[[]TopicPartition](ctx, c.sys, c.pid, askAssigned{})
+}
+
+// Pause stops handing out records of partitions until Resume. It says nothing to
+// the group, and is forgotten when a partition moves.
+func (c *Consumer) Pause(ctx context.Context, p ...TopicPartition) error {
+	return c.tell(ctx, pauseLanes{p, true})
+}
+
+// Resume ends a pause.
+func (c *Consumer) Resume(ctx context.Context, p ...TopicPartition) error {
+	return c.tell(ctx, pauseLanes{p, false})
+}
+
+// Seek has the consumer go on elsewhere in a partition. It does so when the
+// handlers at work on the partition have returned, whose context it ends and whose
+// results it ignores; it waits for them no longer than DrainTimeout.
+//
+// What is committed does not move back by this, and is not committed again before
+// the consumer comes past it. To move a group, rewind it.
+func (c *Consumer) Seek(ctx context.Context, p TopicPartition, to From) error {
+	return c.tell(ctx, seekLane{p, to})
+}
+
+// SetConcurrency changes how many records of each partition are worked on at a
+// time, 1 to ConcurrencyMax. If more are, they are let finish.
+func (c *Consumer) SetConcurrency(ctx context.Context, n int) error {
+	if n < 1 || n > ConcurrencyMax {
+		return fmt.Errorf("consumer of group %s: a concurrency of %d: it must be 1 to %d (ConcurrencyMax)", c.options.Group, n, ConcurrencyMax)
+	}
+	c.concurrency.Store(int64(n))
+	return c.tell(ctx, changeConcurrency{})
+}
+
+// Commit stores how far the consumer has come, in all its partitions: each up to
+// the first record that is not done. It tries again what may work later, within
+// ctx, and returns when the commit is durable.
+func (c *Consumer) Commit(ctx context.Context) error {
+	for {
+		err := c.tell(ctx, commitNow{})
+		if err == nil || errors.Is(err, ErrMemberFenced) || errors.Is(err, ErrStopped) {
+			return err
+		}
+		if !sleep(ctx, consumerRetry) {
+			return err
+		}
+	}
+}
+
+// CommitAsync begins to commit as Commit does, and tries once. done, which may be
+// nil, is told what became of it; it must not block.
+func (c *Consumer) CommitAsync(done func(error)) {
+	if done == nil {
+		done = func(error) {}
+	}
+	c.sys.Send(c.pid, commitNow{done})
+}
+
+// Close stops handing out records, waits for those at work, at most DrainTimeout
+// and within ctx, commits unless that is manual, and leaves the group. It returns
+// what Err does, and what went wrong on the way.
+func (c *Consumer) Close(ctx context.Context) error {
+	c.sys.Send(c.pid, closeConsumer{ctx})
+	select {
+	case <-c.ended:
+		return c.Err()
+	case <-ctx.Done():
+		return errors.Join(fmt.Errorf("close the consumer of group %s: %w", c.options.Group, ctx.Err()), c.Err())
+	}
+}
+
+// tell sends the actor a message that it answers with a consumerDone or an error.
+func (c *Consumer) tell(ctx context.Context, message any) error {
+	_, err := Ask[consumerDone](ctx, c.sys, c.pid, message)
+	return err
+}
+
+// sleep waits. It returns false when ctx ends first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
