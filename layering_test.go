@@ -62,6 +62,7 @@ var homes = []home{
 	{"github.com/asynkron/protoactor-go", []string{"actor", "runtime"}, false},
 	{"github.com/nats-io/nats.go", []string{"internal/storage"}, false},
 	{"github.com/nats-io/nats-server/v2", []string{"internal/natsnode"}, false},
+	{"github.com/minio/highwayhash", []string{"internal/natsnode"}, false}, // the hash of the server's records
 	{"github.com/vmihailenco/msgpack/v5", []string{"internal/codec"}, false},
 	{"github.com/klauspost/compress", []string{"internal/codec"}, false},
 	{"github.com/cespare/xxhash/v2", []string{"internal/codec"}, false},

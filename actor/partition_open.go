@@ -123,6 +123,9 @@ func (o *openLog) fence(ctx context.Context, c *partitionConfig, nonce []byte) e
 		case logGone:
 			return err
 		}
+		if errors.Is(err, ErrCorrupt) {
+			return err // it would not be otherwise the next time
+		}
 		// Refused, or perhaps stored: then it is read as one more marker.
 		if try == fenceTries {
 			return fmt.Errorf("its former owner does not stop writing: %w", err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 
@@ -19,10 +20,15 @@ type Server struct {
 	dir        string
 	syncAlways bool
 	opts       Options
+	acked      *ackedTable
+	seals      map[string]seal // as of when the directory was last closed
 
-	mu     sync.Mutex
-	closed bool
-	run    *instance
+	mu       sync.Mutex
+	closed   bool
+	run      *instance
+	damaged  map[string]*Damaged
+	guards   map[string]*Guard
+	lostSync bool // what was not synced may be gone
 }
 
 // instance is a server from its start to its shutdown.
@@ -32,17 +38,34 @@ type instance struct {
 }
 
 func startServer(dir string, syncAlways bool, o Options) (*Server, error) {
-	s := &Server{dir: dir, syncAlways: syncAlways, opts: o}
-	run, err := s.start()
+	s := &Server{dir: dir, syncAlways: syncAlways, opts: o, seals: readSeals(dir)}
+	err := os.MkdirAll(s.streamsDir(), 0o700)
+	if err == nil {
+		err = s.startFirst()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("start the store in %s: %w", dir, err)
 	}
-	s.run = run
 	return s, nil
 }
 
+func (s *Server) startFirst() error {
+	acked, boot, err := openAcked(s.dir, s.opts.Logger.With("store", filepath.Base(s.dir)))
+	if err != nil {
+		return err
+	}
+	s.acked = acked
+	s.lostSync = !s.syncAlways && (boot == "" || boot != bootName())
+	run, err := s.start()
+	if err != nil {
+		return errors.Join(err, s.bringBack(), acked.close())
+	}
+	s.run = run
+	return nil
+}
+
 func (s *Server) start() (*instance, error) {
-	if err := s.removeHalfCreated(); err != nil {
+	if err := s.inspect(); err != nil {
 		return nil, err
 	}
 	srv, err := server.NewServer(s.serverOptions())
@@ -138,6 +161,10 @@ func (s *Server) close() {
 	if s.run != nil {
 		s.run.stop()
 		s.run = nil
+	}
+	// What fails here makes the next start slower, or notice less.
+	if err := errors.Join(s.sealAll(), s.bringBack(), s.acked.close()); err != nil {
+		s.opts.Logger.Warn("closing the store", "dir", s.dir, "error", err)
 	}
 }
 

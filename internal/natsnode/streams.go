@@ -20,9 +20,22 @@ func (s *Server) streamsDir() string {
 	return filepath.Join(s.dir, "jetstream", "$G", "streams")
 }
 
-// OnDisk returns the names of the streams that have a directory, whether the
+func (s *Server) streamDir(name string) string { return filepath.Join(s.streamsDir(), name) }
+
+// OnDisk returns the names of the logs that are there, or should be, whether the
 // server could load them or not.
 func (s *Server) OnDisk() ([]string, error) {
+	names, err := s.inStreams()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name := range s.damaged {
+		names = append(names, name)
+	}
+	return names, err
+}
+
+// inStreams returns the names of the streams that have a directory.
+func (s *Server) inStreams() ([]string, error) {
 	entries, err := os.ReadDir(s.streamsDir())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("list the streams of %s: %w", s.dir, err)
@@ -36,15 +49,17 @@ func (s *Server) OnDisk() ([]string, error) {
 	return names, nil
 }
 
-// removeHalfCreated removes the streams whose creation did not come to its end.
-// Nothing was ever acknowledged in them. One that holds data is left: it is
-// damaged, and OnDisk shows it.
+// removeHalfCreated removes the streams whose creation, or deletion, did not
+// come to its end. Nothing was ever acknowledged in the former. One that holds
+// data is left: it is damaged, and OnDisk shows it.
 func (s *Server) removeHalfCreated() error {
-	names, err := s.OnDisk()
+	names, err := s.inStreams()
 	for _, name := range names {
-		dir := filepath.Join(s.streamsDir(), name)
-		whole := exists(filepath.Join(dir, "meta.inf")) && exists(filepath.Join(dir, "meta.sum"))
-		if !whole && !holdsData(dir) {
+		dir, w := s.streamDir(name), s.acked.find(name)
+		if exists(filepath.Join(dir, "meta.inf")) && exists(filepath.Join(dir, "meta.sum")) {
+			continue
+		}
+		if w != nil && w.isDeleting() || s.owed(w) == 0 && !holdsData(dir) {
 			err = errors.Join(err, os.RemoveAll(dir))
 		}
 	}

@@ -136,20 +136,24 @@ func (s *jetStore) OpenLog(ctx context.Context, name string, o LogOptions) (Log,
 	}
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	p, d, err := s.find(ctx, name)
+	p, state, d, err := s.find(ctx, name)
 	if errors.Is(err, ErrNotFound) {
 		p, d = nil, o.Durability
 		if p, err = s.portFor(o.Durability); err == nil {
 			err = p.create(ctx, name, o.Durability)
 		}
 	}
+	if err == nil && d != o.Durability {
+		err = fmt.Errorf("%w: it is %s, not %s", ErrOptions, d, o.Durability)
+	}
+	var w *natsnode.Witness
+	if err == nil && d != Memory {
+		w, err = p.witness(name, state)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open log %s: %w", name, err)
 	}
-	if d != o.Durability {
-		return nil, fmt.Errorf("open log %s as %s: %w: it is %s", name, o.Durability, ErrOptions, d)
-	}
-	return &jetLog{s: s, p: p, name: name, durability: d, tail: s.tailOf(name)}, nil
+	return &jetLog{s: s, p: p, name: name, durability: d, tail: s.tailOf(name), witness: w, guard: p.srv.Guard(name)}, nil
 }
 
 func (s *jetStore) tailOf(name string) *tail {
@@ -181,10 +185,10 @@ func (s *jetStore) portFor(d Durability) (*port, error) {
 }
 
 // find looks for a log on all servers.
-func (s *jetStore) find(ctx context.Context, name string) (*port, Durability, error) {
+func (s *jetStore) find(ctx context.Context, name string) (p *port, state jetstream.StreamState, d Durability, err error) {
 	ports, err := s.ports()
 	if err != nil {
-		return nil, 0, err
+		return nil, state, 0, err
 	}
 	for _, p := range ports {
 		info, err := p.info(ctx, name)
@@ -195,11 +199,11 @@ func (s *jetStore) find(ctx context.Context, name string) (*port, Durability, er
 			continue
 		}
 		if err != nil {
-			return nil, 0, err
+			return nil, state, 0, err
 		}
-		return p, s.durability(p, info.Config.Storage), nil
+		return p, info.State, s.durability(p, info.Config.Storage), nil
 	}
-	return nil, 0, ErrNotFound
+	return nil, state, 0, ErrNotFound
 }
 
 func (s *jetStore) durability(p *port, t jetstream.StorageType) Durability {
@@ -244,7 +248,7 @@ func (s *jetStore) DeleteLog(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	p, _, err := s.find(ctx, name)
+	p, _, _, err := s.find(ctx, name)
 	if err == nil {
 		s.forget(name)
 		err = p.remove(ctx, name)

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/troupestream/troupe/internal/natsnode"
 )
 
 // jetLog is a handle of a log in a stream of the same name. The kind of an
@@ -18,6 +20,8 @@ type jetLog struct {
 	name       string
 	durability Durability
 	tail       *tail
+	witness    *natsnode.Witness // nil for a log in memory
+	guard      *natsnode.Guard
 	closed     atomic.Bool
 
 	mu       sync.Mutex // one append at a time: fencing rests on it
@@ -36,13 +40,17 @@ func (l *jetLog) Append(ctx context.Context, kind Kind, data []byte, expect uint
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	seq, err := l.append(ctx, kind, data, expect)
-	if errors.Is(err, errNobody) {
+	switch {
+	case errors.Is(err, errNobody):
 		err = l.whyNobody(ctx)
+	case errors.Is(err, ErrFenced):
+		err = l.whyFenced(ctx, expect, err)
 	}
 	if err != nil {
 		l.tail.reset()
 		return 0, l.failed("append to", err)
 	}
+	l.witness.Acked(seq)
 	l.tail.add(seq, kind, data)
 	return seq, nil
 }
@@ -96,6 +104,32 @@ func (l *jetLog) whyNobody(ctx context.Context) error {
 		return fmt.Errorf("%w: the store was starting", ErrUnknown)
 	}
 	return err
+}
+
+// whyFenced tells a log that somebody else has appended to from one that has lost
+// what the writer expects to be its end: there the server counts entries that
+// it does not have.
+func (l *jetLog) whyFenced(ctx context.Context, expect uint64, fenced error) error {
+	ctx, cancel := l.s.bounded(ctx)
+	defer cancel()
+	b, err := l.bounds(ctx)
+	switch next := expect + 1; {
+	case err != nil || b.Last < next:
+		return fenced
+	case b.First > next: // trimmed, or lost
+		if floor := l.witness.Floor(); floor > 0 && next >= floor {
+			return fmt.Errorf("%w: entries %d to %d are counted, but lost", ErrCorrupt, next, b.First-1)
+		}
+	default:
+		err = l.withReader(ctx, func(r *reader, link *link) (err error) {
+			_, err = l.read(ctx, r, link, next, 1)
+			return err
+		})
+		if errors.Is(err, ErrCorrupt) {
+			return err
+		}
+	}
+	return fenced
 }
 
 // Bounds implements Log.
@@ -196,7 +230,15 @@ func (l *jetLog) read(ctx context.Context, r *reader, link *link, from uint64, m
 	size, counted, doubted := 0, 0, false
 	for {
 		var none bool
-		if out, none, err = r.chunk(ctx, link, l.name, from, max(maxBytes-size, 1), out); err != nil {
+		ask := max(maxBytes-size, 1)
+		batch, err := l.mayAsk(from, ask)
+		switch {
+		case err != nil && counted > 0:
+			return out, nil // the next read begins at the damage
+		case err != nil:
+			return nil, err
+		}
+		if out, none, err = r.chunk(ctx, link, l.name, from, batch, ask, out); err != nil {
 			return nil, err
 		}
 		for ; counted < len(out); counted++ {
@@ -223,6 +265,16 @@ func (l *jetLog) read(ctx context.Context, r *reader, link *link, from uint64, m
 			doubted = true
 		}
 	}
+}
+
+// mayAsk returns how many entries from sequence from on the server may be asked for.
+func (l *jetLog) mayAsk(from uint64, maxBytes int) (uint64, error) {
+	from = max(from, l.witness.Floor())
+	until, err := l.guard.Readable(from, min(maxBytes, readChunkBytes))
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return min(until-from, readBatch), nil
 }
 
 // mayBeMissing reports an entry that the store passed over though it was never
@@ -291,12 +343,22 @@ func (l *jetLog) Trim(ctx context.Context, before uint64) error {
 	// Purging beyond the end would move the end: sequences would be skipped.
 	if before = min(before, b.Last+1); err == nil && before > b.First {
 		l.tail.trim(before)
-		err = l.p.purge(ctx, l.name, before)
+		err = l.trim(ctx, before)
 	}
 	if err != nil {
 		return l.failed("trim", err)
 	}
 	return nil
+}
+
+func (l *jetLog) trim(ctx context.Context, before uint64) error {
+	if _, err := l.guard.Readable(before, 0); err != nil {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	if err := l.witness.Trimming(before); err != nil {
+		return err
+	}
+	return l.p.purge(ctx, l.name, before)
 }
 
 // Close implements Log.

@@ -214,10 +214,31 @@ func (p *port) purge(ctx context.Context, name string, before uint64) error {
 
 func (p *port) remove(ctx context.Context, name string) error {
 	l, err := p.link()
+	if err == nil {
+		err = p.srv.Deleting(name)
+	}
 	if err != nil {
 		return err
 	}
-	return apiError(l.js.DeleteStream(ctx, name))
+	if err := apiError(l.js.DeleteStream(ctx, name)); err != nil {
+		return err
+	}
+	p.srv.Deleted(name)
+	return nil
+}
+
+// witness returns what is known of a log outside its own files, and holds what
+// the server says of the log against it.
+func (p *port) witness(name string, s jetstream.StreamState) (*natsnode.Witness, error) {
+	floor := s.FirstSeq
+	if s.Msgs == 0 {
+		floor = s.LastSeq + 1
+	}
+	w := p.srv.Witness(name, s.LastSeq, floor)
+	if last := w.Last(); last > s.LastSeq {
+		return nil, fmt.Errorf("%w: it ends with entry %d and was acknowledged up to %d: restore the data directory from a backup", ErrCorrupt, s.LastSeq, last)
+	}
+	return w, nil
 }
 
 // names lists the logs, also those that the server could not load.
@@ -242,12 +263,15 @@ func (p *port) names(ctx context.Context) (names []string, err error) {
 // notOnDisk turns "not found" into an error when there is something to find: a
 // log that the server could not load must not be created anew.
 func (p *port) notOnDisk(name string) error {
+	if d := p.srv.Damage(name); d != nil {
+		return fmt.Errorf("%w: %w", ErrCorrupt, d)
+	}
 	onDisk, err := p.srv.OnDisk()
 	if err != nil {
 		return err
 	}
 	if slices.Contains(onDisk, name) {
-		return fmt.Errorf("%w: the log is on disk, but could not be loaded; the warnings at start say why", ErrCorrupt)
+		return fmt.Errorf("%w: the log is on disk, but could not be loaded; the warnings at start say why: restore the data directory from a backup", ErrCorrupt)
 	}
 	return ErrNotFound
 }

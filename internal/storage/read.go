@@ -75,10 +75,10 @@ func (r *reader) answer(ctx context.Context, l *link, reply string) (*nats.Msg, 
 	}
 }
 
-// chunk asks for entries from sequence from on, and appends them to out. done:
-// the store found nothing more.
-func (r *reader) chunk(ctx context.Context, l *link, name string, from uint64, maxBytes int, out []Entry) (_ []Entry, done bool, err error) {
-	request := fmt.Appendf(nil, `{"seq":%d,"batch":%d,"max_bytes":%d}`, from, readBatch, min(maxBytes, readChunkBytes))
+// chunk asks for at most batch entries from sequence from on, and appends them to
+// out. done: the store found nothing more.
+func (r *reader) chunk(ctx context.Context, l *link, name string, from, batch uint64, maxBytes int, out []Entry) (_ []Entry, done bool, err error) {
+	request := fmt.Appendf(nil, `{"seq":%d,"batch":%d,"max_bytes":%d}`, from, batch, min(maxBytes, readChunkBytes))
 	reply, err := r.ask(l, "$JS.API.DIRECT.GET."+name, request)
 	if err != nil {
 		return out, false, err

@@ -1,0 +1,249 @@
+package natsnode
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/troupestream/troupe/internal/natsnode/blocks"
+)
+
+// Damaged is the error about one log that does not hold what it was given. The
+// server never gets to see such a log: it would cut it where the damage begins.
+type Damaged struct {
+	Log         string
+	File        string // what is damaged
+	At          int64  // from this byte on
+	Why         string // a sentence
+	First, Last uint64 // the entries that are whole; First is 0 when there are none
+	Acked       uint64 // as far as is known, entries up to here were acknowledged
+	Accept      string // path of the file that, when somebody creates it, gives up all others
+}
+
+func (d *Damaged) Error() string {
+	whole := "no entry is whole"
+	if d.First > 0 {
+		whole = fmt.Sprintf("entries %d to %d are whole", d.First, d.Last)
+	}
+	if d.Acked > 0 {
+		whole += fmt.Sprintf(", the log was acknowledged up to %d", d.Acked)
+	}
+	return fmt.Sprintf("%s, at byte %d: %s; %s; nothing was changed. Restore the data directory from a backup, "+
+		"or, to lose all other entries for good, create the empty file %s and open the directory again",
+		d.File, d.At, d.Why, whole, d.Accept)
+}
+
+// inspect finds out which logs are damaged, before the server starts, and keeps
+// these from it. It changes no log, unless somebody asked to give up what is
+// damaged; see accept.go.
+func (s *Server) inspect() error {
+	if err := s.bringBack(); err != nil {
+		return err
+	}
+	if err := s.removeHalfCreated(); err != nil {
+		return err
+	}
+	names, err := s.inStreams()
+	if err != nil {
+		return err
+	}
+	s.damaged, s.guards = map[string]*Damaged{}, map[string]*Guard{}
+	for _, name := range names {
+		if err := s.inspectLog(name); err != nil {
+			return fmt.Errorf("inspect log %s: %w", name, err)
+		}
+	}
+	s.findGone(names)
+	s.acked.booted(bootName())
+	s.lostSync = false
+	return s.putAside()
+}
+
+// inspectLog finds out whether a log is damaged.
+func (s *Server) inspectLog(name string) error {
+	guard, err := s.trust(name)
+	if err != nil {
+		return err
+	}
+	if guard != nil {
+		if d := guard.damage(); d != nil {
+			s.damaged[name] = d
+		} else {
+			s.guards[name] = guard
+		}
+		return nil
+	}
+	held, d, err := s.judge(name)
+	if err == nil && d != nil && exists(d.Accept) {
+		if err = s.giveUp(name, held, d); err == nil {
+			_, d, err = s.judge(name)
+		}
+	}
+	if err == nil && d != nil {
+		s.damaged[name] = d
+	}
+	return err
+}
+
+// judge holds what a log has against what it should have.
+func (s *Server) judge(name string) (*blocks.Stream, *Damaged, error) {
+	held, err := blocks.Check(s.streamDir(name), name)
+	if err != nil {
+		return nil, nil, err
+	}
+	w := s.acked.find(name)
+	last, floor := w.limits()
+	if held.Damage == nil && held.End() < last && s.owed(w) == 0 {
+		s.opts.Logger.Warn("the machine was restarted: a log that is synced at intervals has lost its end",
+			"log", name, "acknowledged", last, "kept", held.End())
+		w.set(slotLog, held.End(), floor)
+		last = held.End()
+	}
+	where := held.Damage
+	if where == nil {
+		where = missing(held, last, floor)
+	}
+	if where == nil {
+		return held, nil, nil
+	}
+	return held, &Damaged{Log: name, File: where.File, At: where.At, Why: where.Why,
+		First: held.First, Last: held.Last, Acked: last, Accept: s.acceptFile(name)}, nil
+}
+
+// owed is up to where a log must be there. After a power cut a server that syncs
+// at intervals owes nothing that it has not synced, and only it knows what it has.
+func (s *Server) owed(w *Witness) uint64 {
+	if s.lostSync {
+		return 0
+	}
+	return w.Last()
+}
+
+// missing finds what a log whose blocks are sound should have and has not.
+func missing(held *blocks.Stream, last, floor uint64) *blocks.Damage {
+	switch {
+	case held.End() < last:
+		return endOf(held)
+	case floor == 0: // nothing is known
+		return nil
+	case held.First > floor:
+		return &blocks.Damage{File: held.File(held.Indexes[0]),
+			Why: fmt.Sprintf("the log begins with entry %d, and entry %d was never dropped", held.First, floor)}
+	case held.First == 0 && floor <= held.Last:
+		return endOf(held)
+	}
+	return nil
+}
+
+// endOf is where a log ends that should go on.
+func endOf(held *blocks.Stream) *blocks.Damage {
+	if held.Torn != nil {
+		return held.Torn
+	}
+	if len(held.Indexes) == 0 {
+		return &blocks.Damage{File: held.Dir, Why: "the log has no files"}
+	}
+	d := &blocks.Damage{File: held.File(held.Indexes[len(held.Indexes)-1]), Why: "the log ends there"}
+	if info, err := os.Stat(d.File); err == nil {
+		d.At = info.Size()
+	}
+	return d
+}
+
+// findGone finds the logs that should be there and are not.
+func (s *Server) findGone(names []string) {
+	there := make(map[string]bool, len(names))
+	for _, name := range names {
+		there[name] = true
+	}
+	for _, w := range s.acked.all() {
+		switch {
+		case there[w.name]:
+		case s.owed(w) == 0:
+			if w.Last() > 0 {
+				s.opts.Logger.Warn("the machine was restarted: a log that is synced at intervals is gone", "log", w.name, "acknowledged", w.Last())
+			}
+			s.acked.forget(w.name)
+		case exists(s.acceptFile(w.name)):
+			s.acked.forget(w.name)
+			s.accepted(w.name, "")
+		default:
+			s.damaged[w.name] = &Damaged{Log: w.name, File: s.streamDir(w.name), Why: "the log does not exist any more",
+				Acked: w.Last(), Accept: s.acceptFile(w.name)}
+		}
+	}
+}
+
+// Damage returns what is the matter with a log, nil when nothing is known to be.
+func (s *Server) Damage(log string) *Damaged {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.damaged[log]
+}
+
+// Witness returns the witness of a log. If there is none yet, the log is taken
+// to be what it should be: acknowledged up to last, trimmed up to floor.
+func (s *Server) Witness(log string, last, floor uint64) *Witness {
+	return s.acked.begin(log, last, floor)
+}
+
+// Deleting says that a log is about to be deleted; Deleted, that it was.
+func (s *Server) Deleting(log string) error {
+	if w := s.acked.find(log); w != nil {
+		return w.deleting()
+	}
+	return nil
+}
+
+// Deleted says that a log is gone.
+func (s *Server) Deleted(log string) { s.acked.forget(log) }
+
+// asideDir is where damaged logs are while a server runs that must not see them.
+func (s *Server) asideDir() string { return filepath.Join(s.dir, "aside") }
+
+// putAside moves the damaged logs out of the server's sight.
+func (s *Server) putAside() error {
+	for name := range s.damaged {
+		from := s.streamDir(name)
+		if !exists(from) {
+			continue
+		}
+		if err := os.MkdirAll(s.asideDir(), 0o700); err != nil {
+			return err
+		}
+		if err := s.move(from, filepath.Join(s.asideDir(), name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bringBack moves them to where they belong, whoever put them aside.
+func (s *Server) bringBack() error {
+	entries, err := os.ReadDir(s.asideDir())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		from, to := filepath.Join(s.asideDir(), e.Name()), s.streamDir(e.Name())
+		if exists(to) {
+			return fmt.Errorf("there are two of log %s: remove %s if %s was restored from a backup", e.Name(), from, to)
+		}
+		if err := s.move(from, to); err != nil {
+			return err
+		}
+	}
+	return os.Remove(s.asideDir())
+}
+
+func (s *Server) move(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	return errors.Join(syncPath(filepath.Dir(from)), syncPath(filepath.Dir(to)))
+}
