@@ -73,8 +73,27 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	}
 	e.system = actor.NewSystem(e.store, actor.WithLogger(e.log), actor.WithOnAppend(e.appended),
 		actor.WithTelemetry(e.telemetry.Tracer(), messaging))
+	e.system.Go(e.wakeTopics)
 	e.metrics, err = e.telemetry.Instruments(e.snapshot)
 	return err
+}
+
+// wakeTopics starts the partitions of all topics there are: those that nobody uses
+// have records to drop, too, when their time has come.
+func (e *Engine) wakeTopics(ctx context.Context) {
+	logs, err := e.store.Logs(ctx, "topic_")
+	if err == nil && len(logs) == 0 {
+		return
+	}
+	all, err := e.system.Topics(ctx)
+	for _, t := range all {
+		if _, wake := e.system.Topic(ctx, t.Name); !errors.Is(wake, actor.ErrNoTopic) {
+			err = errors.Join(err, wake)
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		e.log.Warn("topics that nobody uses keep more than they should", "error", err)
+	}
 }
 
 func (e *Engine) openStore(ctx context.Context) (storage.Store, error) {
