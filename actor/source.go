@@ -362,7 +362,7 @@ func (s *source) unreadable(sp *split, bad *dataflow.RecordError) error {
 	case dataflow.ToTopic:
 		s.metrics.DeadLetters.Add(1)
 		return s.attempt.letters.put(dataflow.DeadLetter{Topic: s.policy.Topic, Node: s.node.Name, Value: bad.Raw,
-			Time: dataflow.NoTime, Error: bad.Error(), Attempts: 1, Origin: bad.Where})
+			Time: dataflow.NoTime, Error: bad.Error(), Stack: bad.Stack, Attempts: 1, Origin: bad.Where})
 	case dataflow.SkipRecord:
 		s.metrics.Skipped.Add(1)
 		return nil

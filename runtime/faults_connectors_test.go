@@ -241,7 +241,7 @@ func TestAPanicInASourcesUserCodeFollowsThePolicy(t *testing.T) {
 				}
 			}
 			wantDud(t, e, "duds-"+kind, map[string]string{actor.HeaderOperator: "in", actor.HeaderAttempts: "1",
-				actor.HeaderOrigin: bombOrigins[kind], actor.HeaderError: "a short fuse"})
+				actor.HeaderOrigin: bombOrigins[kind], actor.HeaderError: "a short fuse", actor.HeaderStack: "fuse.burn"})
 		})
 	}
 }
