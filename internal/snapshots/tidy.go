@@ -16,6 +16,10 @@ const (
 	// SegmentsMax is how many segments a key group may consist of before they
 	// are merged. Those that were written together count as one.
 	SegmentsMax = 24
+	// mergeFree is by how much more than its oldest segment the newer ones of a
+	// group may take before they are merged: 64 KiB. Where keys change again and
+	// again, what is stored of a group is so about twice its state at most.
+	mergeFree = 64 << 10
 	// wholeBytes is up to which size a group is merged as a whole: 8 MiB.
 	wholeBytes = 8 << 20
 	// mergeBytes is how much of a group is held in memory to merge it: 32 MiB.
@@ -146,7 +150,7 @@ func mergeFrom(refs []checkpoint.Ref) int {
 	for _, r := range runs {
 		all += r.bytes
 	}
-	if len(runs) <= SegmentsMax && all-runs[0].bytes <= 3*runs[0].bytes+wholeBytes {
+	if len(runs) <= SegmentsMax && all-runs[0].bytes <= runs[0].bytes+mergeFree {
 		return len(refs)
 	}
 	if all <= wholeBytes {
