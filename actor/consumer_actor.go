@@ -69,6 +69,8 @@ func (a *consumerActor) Receive(ctx pactor.Context) {
 		}
 	case askAssigned:
 		a.respond(ctx, partitionsOf(a.all()))
+	case askStands:
+		a.respond(ctx, a.stands())
 	case pauseLanes:
 		a.respond(ctx, a.pause(m))
 	case seekLane:
@@ -255,7 +257,7 @@ func (a *consumerActor) heartbeat(m heartbeatDue) {
 	}
 	inFlight := 0
 	for _, l := range a.lanes {
-		inFlight += l.inFlight()
+		inFlight += l.look()
 	}
 	a.say(group.Heartbeat{Member: a.id, Epoch: a.epoch, Progress: a.consumer.progress.Load(), InFlight: inFlight})
 	a.after(a.consumer.options.HeartbeatInterval, m)
@@ -338,6 +340,16 @@ func (a *consumerActor) stop() {
 		done(fmt.Errorf("consumer of group %s: %w", a.group.name, ErrStopped))
 	}
 	a.waiting = nil
+}
+
+func (a *consumerActor) stands() []laneStand {
+	var all []laneStand
+	for _, l := range a.lanes {
+		if s, ok := l.stand(); ok {
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 func (a *consumerActor) all() []*consumerLane { return slices.Collect(maps.Values(a.lanes)) }

@@ -103,19 +103,22 @@ func (a *consumerActor) revoke(claims []group.Claim) {
 	})
 }
 
-// wind brings lanes to an orderly end. When ctx ends it waits for handlers no
+// wind brings lanes to an orderly end: what was handed out is finished, and what
+// lies between it, so that in a commit of what is contiguous nothing that was done is
+// left out. When ctx ends it waits for handlers no
 // longer, but it commits all the same.
 func (c *Consumer) wind(ctx context.Context, lanes []*consumerLane) {
 	if len(lanes) == 0 {
 		return
 	}
 	for _, l := range lanes {
-		l.hold(false)
+		l.finish()
 	}
 	patience, cancel := context.WithTimeout(ctx, c.options.DrainTimeout)
 	defer cancel()
 	for _, l := range lanes {
 		l.drained(patience, false)
+		l.hold(false)
 	}
 	c.inform(ctx, c.options.Listener.Revoked, lanes)
 	for _, l := range lanes {

@@ -69,6 +69,7 @@ func TestStartPolicyAfterACommit(t *testing.T) {
 			Missed: func(p TopicPartition, wanted, at uint64) { missed = fmt.Sprint(p, wanted, at) },
 		}}
 		c := startConsumer(t, s, o, n.handle)
+		synctest.Wait()
 		publish(t, s, 0, "a")
 		synctest.Wait()
 		closeConsumerOK(t, c)

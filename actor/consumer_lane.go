@@ -36,6 +36,8 @@ type consumerLane struct {
 	leaving bool // it will not be opened again
 	dropped bool // what comes of the records at work is not wanted
 	failed  error
+	count   uint64 // records done
+	meter   meter  // of them
 
 	ctx    context.Context // of handlers and the fetcher
 	cancel context.CancelFunc
@@ -81,7 +83,15 @@ func (l *consumerLane) begin() {
 	l.run++
 	l.open, l.dropped = true, false
 	run, ctx := l.run, l.ctx
+	l.meter.look(time.Now(), l.count)
 	l.consumer.sys.Go(func(context.Context) { (&consumerFetch{lane: l, run: run, ctx: ctx}).loop() })
+}
+
+// finish hands out only what is left between records that were handed out.
+func (l *consumerLane) finish() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.window.Finish()
 }
 
 // hold stops handing out. With drop, nobody waits for what the handlers at work
@@ -123,7 +133,7 @@ func (l *consumerLane) abandon() {
 
 // handOut starts the workers that have something to do.
 func (l *consumerLane) handOut() {
-	if !l.open || l.paused || l.failed != nil {
+	if !l.handing() {
 		return
 	}
 	for want := l.window.Wanted(); l.workers < want; l.workers++ {
@@ -132,6 +142,8 @@ func (l *consumerLane) handOut() {
 		}
 	}
 }
+
+func (l *consumerLane) handing() bool { return l.open && !l.paused && l.failed == nil }
 
 func (l *consumerLane) work() {
 	for {
@@ -152,7 +164,7 @@ func (l *consumerLane) work() {
 func (l *consumerLane) take() (*Delivery, context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open && !l.paused && l.failed == nil {
+	if l.handing() {
 		if t, d, ok := l.window.Take(); ok {
 			d.ticket = t
 			return d, l.ctx
@@ -201,6 +213,7 @@ func (l *consumerLane) done(t inflight.Ticket) bool {
 	if !l.window.Done(t) {
 		return false
 	}
+	l.count++
 	l.consumer.progress.Add(1)
 	l.settleDown()
 	if l.starved != nil && l.roomy() {
@@ -288,6 +301,7 @@ func (l *consumerLane) giveUp(err error) {
 	first := l.failed == nil && !l.leaving
 	if first {
 		l.failed = err
+		l.settleDown()
 	}
 	l.mu.Unlock()
 	if first {
@@ -303,12 +317,13 @@ func (l *consumerLane) settleDown() {
 	}
 }
 
-// drained waits until no handler is at work; with acked, until no record is in
-// flight.
+// drained waits until no handler is at work, and none will be; with acked, until no
+// record is in flight.
 func (l *consumerLane) drained(ctx context.Context, acked bool) bool {
 	for {
 		l.mu.Lock()
-		if n := l.window.Running(); n == 0 && (!acked || l.window.InFlight() == 0) {
+		idle := l.window.Running() == 0 && (l.window.Idle() || !l.handing())
+		if idle && (!acked || l.window.InFlight() == 0) {
 			l.mu.Unlock()
 			return true
 		}
@@ -363,10 +378,19 @@ func (l *consumerLane) seekEarly(to From) bool {
 	return true
 }
 
-func (l *consumerLane) inFlight() int {
+// look brings the meter up to date, and says how many records are in flight.
+func (l *consumerLane) look() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.meter.look(time.Now(), l.count)
 	return l.window.InFlight()
+}
+
+// stand says where the lane stands; ok is false when it has not begun.
+func (l *consumerLane) stand() (s laneStand, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return laneStand{l.TopicPartition, l.claim.Epoch, l.window.Position(), l.meter.look(time.Now(), l.count)}, l.began
 }
 
 // due is what there is to commit. With begun, it is where the lane began, if that

@@ -15,6 +15,9 @@ type consumerDone struct{}
 // askAssigned is answered with the partitions, a []TopicPartition.
 type askAssigned struct{}
 
+// askStands is answered with where it stands in each of them, a []laneStand.
+type askStands struct{}
+
 // pauseLanes pauses partitions, or ends that.
 type pauseLanes struct {
 	partitions []TopicPartition

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	pactor "github.com/asynkron/protoactor-go/actor"
@@ -57,6 +59,9 @@ type groupDone struct{}
 type askGroup struct {
 	look func(*group.Group) any
 }
+
+// askMembers is answered with the actors that effects go to, a []*pactor.PID.
+type askMembers struct{}
 
 // outgoing is a message that waits.
 type outgoing struct {
@@ -125,6 +130,8 @@ func (g *groupActor) Receive(ctx pactor.Context) {
 		if m.run == g.run && g.core != nil {
 			g.apply(group.Tick{}, nil)
 		}
+	case askMembers:
+		g.tell(ctx.Sender(), slices.Collect(maps.Values(g.members)))
 	case drain:
 		g.draining = true
 	case *pactor.Stopping, *pactor.Restarting:

@@ -14,6 +14,8 @@ type model struct {
 	next     uint64
 	workers  int
 	inFlight int // the limit
+	handed   uint64
+	last     bool
 }
 
 type modelRecord struct {
@@ -51,7 +53,7 @@ func (m *model) free() int {
 	}
 	for i, r := range m.records {
 		older := slices.ContainsFunc(m.records[:i], func(o modelRecord) bool { return o.key != "" && o.key == r.key && o.state != done })
-		if r.state == ready && !older {
+		if r.state == ready && !older && (!m.last || r.offset < m.handed) {
 			return i
 		}
 	}
@@ -99,6 +101,7 @@ func TestAgainstModel(t *testing.T) {
 				}
 				if ok {
 					m.records[i].state, m.records[i].ticket = running, ticket
+					m.handed = max(m.handed, offset+1)
 				}
 			},
 			"return": func(t *rapid.T) {
@@ -147,8 +150,14 @@ func TestAgainstModel(t *testing.T) {
 					void = append(void, r.ticket)
 				}
 				m.next = rapid.Uint64Range(0, m.next+5).Draw(t, "next")
-				m.records = nil
+				m.records, m.handed, m.last = nil, m.next, false
 				w.Restart(m.next)
+			},
+			"finish": func(t *rapid.T) {
+				if rapid.IntRange(0, 9).Draw(t, "rarely") == 0 {
+					m.last = true
+					w.Finish()
+				}
 			},
 			"late": func(t *rapid.T) {
 				for _, ticket := range void {
@@ -163,6 +172,9 @@ func TestAgainstModel(t *testing.T) {
 				}
 				if w.Running() != m.count(running) || w.InFlight() != m.count(running, returned) {
 					t.Fatalf("%d are running, %d in flight; the model has %d, %d", w.Running(), w.InFlight(), m.count(running), m.count(running, returned))
+				}
+				if idle := m.count(running) == 0 && m.free() < 0; w.Idle() != idle {
+					t.Fatalf("idle: %v, the model: %v", w.Idle(), idle)
 				}
 				if weight := m.count(blocked, ready, running, returned, postponed); w.bytes != weight {
 					t.Fatalf("they weigh %d, should be %d", w.bytes, weight)

@@ -74,6 +74,7 @@ type Window[T any] struct {
 	running  int
 	inFlight int
 	postpone int
+	last     bool // nothing from handed on is handed out
 	closed   bool
 }
 
@@ -153,7 +154,16 @@ func (w *Window[T]) free() int {
 	if w.closed || w.workers == 1 && w.postpone > 0 {
 		return 0 // in strict order, whoever comes later waits for what is postponed
 	}
-	return max(0, min(len(w.ready), w.workers-w.running, w.limits.InFlight-w.inFlight))
+	n := len(w.ready)
+	if w.last {
+		n = 0
+		for _, seq := range w.ready {
+			if w.at(seq).offset < w.handed {
+				n++
+			}
+		}
+	}
+	return max(0, min(n, w.workers-w.running, w.limits.InFlight-w.inFlight))
 }
 
 // Take hands a record out. ok is false when there is none to be handed out now.
@@ -269,8 +279,16 @@ func (w *Window[T]) Restart(next uint64) {
 	w.base += uint64(w.Len())
 	w.entries, w.head, w.ready, w.tails = nil, 0, nil, map[uint64]uint64{}
 	w.next, w.handed = next, next
-	w.bytes, w.running, w.inFlight, w.postpone = 0, 0, 0, 0
+	w.bytes, w.running, w.inFlight, w.postpone, w.last = 0, 0, 0, 0, false
 }
+
+// Finish has the window come to an end: from now on only records are handed out
+// that have a later one handed out before them. When these are done, so is all that
+// was ever handed out, and nobody has to work on any of it again.
+func (w *Window[T]) Finish() { w.last = true }
+
+// Idle says that no record is with a worker, and none can be handed out.
+func (w *Window[T]) Idle() bool { return w.running == 0 && w.free() == 0 }
 
 // Close makes all tickets void and hands nothing out any more. Position stays
 // what it is, for good.

@@ -168,6 +168,31 @@ func TestPostponed(t *testing.T) {
 	}
 }
 
+func TestFinishLeavesNoHoles(t *testing.T) {
+	w := New[uint64](Limits{}, 3, 0)
+	add(w, "aaabca")
+	all := taken(w)
+	if got := offsets(all); got != "0 3 4 " {
+		t.Fatalf("handed out: %s", got)
+	}
+	w.Finish()
+	for _, next := range []uint64{0, 1, 2} {
+		if w.Idle() {
+			t.Error("it is idle too early")
+		}
+		w.Done(all[next])
+		for offset, ticket := range taken(w) {
+			all[offset] = ticket
+		}
+	}
+	w.Done(all[3])
+	w.Done(all[4])
+	if got := offsets(all); got != "0 1 2 3 4 " || !w.Idle() {
+		t.Errorf("handed out: %s, idle %v", got, w.Idle())
+	}
+	position(t, w, 5)
+}
+
 func TestReturnedRecordsAreInFlight(t *testing.T) {
 	w := New[uint64](Limits{InFlight: 3}, 1, 0)
 	add(w, "aa---")
