@@ -3,9 +3,8 @@ package natsnode
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
+	goruntime "runtime"
 
 	"github.com/troupestream/troupe/internal/natsnode/blocks"
 )
@@ -50,10 +49,8 @@ func (s *Server) inspect() error {
 		return err
 	}
 	s.damaged, s.guards = map[string]*Damaged{}, map[string]*Guard{}
-	for _, name := range names {
-		if err := s.inspectLog(name); err != nil {
-			return fmt.Errorf("inspect log %s: %w", name, err)
-		}
+	if err := s.inspectLogs(names); err != nil {
+		return err
 	}
 	s.findGone(names)
 	s.acked.booted(bootName())
@@ -61,19 +58,52 @@ func (s *Server) inspect() error {
 	return s.putAside()
 }
 
-// inspectLog finds out whether a log is damaged.
-func (s *Server) inspectLog(name string) error {
-	guard, err := s.trust(name)
-	if err != nil {
-		return err
+// inspectLogs inspects as many logs at a time as there are processors.
+func (s *Server) inspectLogs(names []string) error {
+	work, results := make(chan string), make(chan inspected)
+	for range min(goruntime.GOMAXPROCS(0), len(names)) {
+		go func() {
+			for name := range work {
+				results <- s.inspectLog(name)
+			}
+		}()
 	}
-	if guard != nil {
-		if d := guard.damage(); d != nil {
-			s.damaged[name] = d
-		} else {
-			s.guards[name] = guard
+	go func() {
+		for _, name := range names {
+			work <- name
 		}
-		return nil
+		close(work)
+	}()
+	var failed error
+	for range names {
+		switch r := <-results; {
+		case r.err != nil:
+			failed = errors.Join(failed, fmt.Errorf("inspect log %s: %w", r.log, r.err))
+		case r.damage != nil:
+			s.damaged[r.log] = r.damage
+		case r.guard != nil:
+			s.guards[r.log] = r.guard
+		}
+	}
+	return failed
+}
+
+// inspected is what was found out about a log.
+type inspected struct {
+	log    string
+	damage *Damaged
+	guard  *Guard
+	err    error
+}
+
+func (s *Server) inspectLog(name string) inspected {
+	r := inspected{log: name}
+	if r.guard, r.err = s.trust(name); r.err != nil {
+		return r
+	}
+	if r.guard != nil {
+		r.damage = r.guard.damage()
+		return r
 	}
 	held, d, err := s.judge(name)
 	if err == nil && d != nil && exists(d.Accept) {
@@ -81,10 +111,8 @@ func (s *Server) inspectLog(name string) error {
 			_, d, err = s.judge(name)
 		}
 	}
-	if err == nil && d != nil {
-		s.damaged[name] = d
-	}
-	return err
+	r.damage, r.err = d, err
+	return r
 }
 
 // judge holds what a log has against what it should have.
@@ -174,76 +202,4 @@ func (s *Server) findGone(names []string) {
 				Acked: w.Last(), Accept: s.acceptFile(w.name)}
 		}
 	}
-}
-
-// Damage returns what is the matter with a log, nil when nothing is known to be.
-func (s *Server) Damage(log string) *Damaged {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.damaged[log]
-}
-
-// Witness returns the witness of a log. If there is none yet, the log is taken
-// to be what it should be: acknowledged up to last, trimmed up to floor.
-func (s *Server) Witness(log string, last, floor uint64) *Witness {
-	return s.acked.begin(log, last, floor)
-}
-
-// Deleting says that a log is about to be deleted; Deleted, that it was.
-func (s *Server) Deleting(log string) error {
-	if w := s.acked.find(log); w != nil {
-		return w.deleting()
-	}
-	return nil
-}
-
-// Deleted says that a log is gone.
-func (s *Server) Deleted(log string) { s.acked.forget(log) }
-
-// asideDir is where damaged logs are while a server runs that must not see them.
-func (s *Server) asideDir() string { return filepath.Join(s.dir, "aside") }
-
-// putAside moves the damaged logs out of the server's sight.
-func (s *Server) putAside() error {
-	for name := range s.damaged {
-		from := s.streamDir(name)
-		if !exists(from) {
-			continue
-		}
-		if err := os.MkdirAll(s.asideDir(), 0o700); err != nil {
-			return err
-		}
-		if err := s.move(from, filepath.Join(s.asideDir(), name)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// bringBack moves them to where they belong, whoever put them aside.
-func (s *Server) bringBack() error {
-	entries, err := os.ReadDir(s.asideDir())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		from, to := filepath.Join(s.asideDir(), e.Name()), s.streamDir(e.Name())
-		if exists(to) {
-			return fmt.Errorf("there are two of log %s: remove %s if %s was restored from a backup", e.Name(), from, to)
-		}
-		if err := s.move(from, to); err != nil {
-			return err
-		}
-	}
-	return os.Remove(s.asideDir())
-}
-
-func (s *Server) move(from, to string) error {
-	if err := os.Rename(from, to); err != nil {
-		return err
-	}
-	return errors.Join(syncPath(filepath.Dir(from)), syncPath(filepath.Dir(to)))
 }

@@ -133,9 +133,9 @@ func TestForgottenWitnessIsSilent(t *testing.T) {
 	table.close()
 }
 
-// inspected is a server that has looked at a directory with one log of three
+// inspectedServer is a server that has looked at a directory with one log of three
 // entries, and was told before that last were acknowledged.
-func inspected(t *testing.T, last uint64, f func(s *Server, block string)) *Server {
+func inspectedServer(t *testing.T, last uint64, f func(s *Server, block string)) *Server {
 	t.Helper()
 	s := &Server{dir: t.TempDir(), syncAlways: true, opts: Options{Logger: slog.New(slog.DiscardHandler)}}
 	s.acked = openTable(t, s.dir)
@@ -173,7 +173,7 @@ func TestPowerCut(t *testing.T) {
 			"all":     func(b string) error { return os.Truncate(b, 0) },
 			"the log": func(b string) error { return os.RemoveAll(filepath.Dir(filepath.Dir(b))) },
 		} {
-			s := inspected(t, 5, func(s *Server, block string) {
+			s := inspectedServer(t, 5, func(s *Server, block string) {
 				s.lostSync = lost
 				if err := f(block); err != nil {
 					t.Error(err)
@@ -192,7 +192,7 @@ func TestPowerCut(t *testing.T) {
 // A damaged log is out of the server's sight while that runs, and where it was
 // before and after.
 func TestDamagedLogIsPutAside(t *testing.T) {
-	s := inspected(t, 4, func(*Server, string) {})
+	s := inspectedServer(t, 4, func(*Server, string) {})
 	aside := filepath.Join(s.asideDir(), "a")
 	if exists(s.streamDir("a")) || !exists(aside) {
 		t.Error("it is where the server finds it")
@@ -221,7 +221,7 @@ func TestInterruptedDeletion(t *testing.T) {
 		"half-deleted": func(b string) error { return os.Remove(filepath.Join(filepath.Dir(b), "..", "meta.inf")) },
 		"after":        func(b string) error { return os.RemoveAll(filepath.Dir(filepath.Dir(b))) },
 	} {
-		s := inspected(t, 3, func(s *Server, block string) {
+		s := inspectedServer(t, 3, func(s *Server, block string) {
 			if err := errors.Join(s.Deleting("a"), f(block)); err != nil {
 				t.Error(err)
 			}

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"io/fs"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/troupestream/troupe/internal/natsnode/blocks"
 )
@@ -34,9 +36,14 @@ type Guard struct {
 // time that was trimmed by half: 2 MiB. Larger ones it rewrites while it trims.
 const trimmedBytes = 2 << 20
 
+// recently is how long ago a block must have been written for the server not to
+// load it in search of message ids to remember: 1 s. It looks back as far as the
+// window of the stream for duplicates, which is shorter.
+const recently = time.Second
+
 // newGuard looks at the blocks that the server loads without being asked for
-// what is in them: the newest, those with the last entry of each subject, and a
-// trimmed one that it may rewrite.
+// what is in them: the newest, those with the last entry of each subject, those
+// written a moment ago, and a trimmed one that it may rewrite.
 func newGuard(s *Server, name string, all []sealedBlock, needed []uint32) (*Guard, error) {
 	dir, err := blocks.Dir(s.streamDir(name))
 	if err != nil {
@@ -49,12 +56,17 @@ func newGuard(s *Server, name string, all []sealedBlock, needed []uint32) (*Guar
 	newest := true
 	for i, b := range slices.Backward(all) {
 		trimmed := b.First < floor && b.Bytes <= trimmedBytes
-		if newest || trimmed || slices.Contains(needed, b.Index) {
+		if newest || trimmed || slices.Contains(needed, b.Index) || isRecent(blocks.File(dir, b.Index)) {
 			g.look(i)
 		}
 		newest = newest && b.First == 0 // nothing but tombstones
 	}
 	return g, nil
+}
+
+func isRecent(path string) bool {
+	info, err := os.Stat(path)
+	return err != nil || time.Since(info.ModTime()) < recently
 }
 
 // damage is what was found when the guard was made.

@@ -12,6 +12,14 @@
 //	troupe.json  the format of the directory
 //	fsync/       the server that syncs every append
 //	interval/    the other one
+//
+// and of that of a server, beside what is the server's own:
+//
+//	acknowledged       how far each log was acknowledged; see acked.go
+//	sealed             what the logs looked like when they were closed; see seal.go
+//	accept-loss-of-X   made by an operator; see accept.go
+//	given-up/          what was given up because of it
+//	aside/             damaged logs, while a server runs; see aside.go
 package natsnode
 
 import (

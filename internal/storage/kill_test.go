@@ -19,6 +19,10 @@ import (
 
 const childDir = "TROUPE_TEST_APPEND_TO"
 
+// trimmedLog is the one of them that is trimmed again and again, mostly to where
+// it was trimmed before, and sometimes to its end.
+const trimmedLog = "b"
+
 var childLogs = map[string]storage.Durability{"a": storage.Fsync, "b": storage.Fsync, "c": storage.Interval}
 
 func entryOf(log string, seq uint64) []byte {
@@ -67,6 +71,11 @@ func appendTo(ctx context.Context, l storage.Log, last uint64) error {
 		}
 		if _, err := fmt.Printf("%s %d\n", l.Name(), last+1); err != nil {
 			return err
+		}
+		if n := last + 1; l.Name() == trimmedLog && n%10 == 0 {
+			if err := l.Trim(ctx, n-n%30); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -143,7 +152,14 @@ func verify(t *testing.T, dir string, acked map[string]uint64) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		next := uint64(1)
+		begin, err := l.Bounds(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		next := begin.First
+		if next > 1 && name != trimmedLog || next > acked[name]+1 {
+			t.Fatalf("%s begins at %d", name, next)
+		}
 		for {
 			es, err := l.Read(t.Context(), next, 1<<20)
 			if err != nil {

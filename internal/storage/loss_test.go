@@ -17,6 +17,7 @@ import (
 
 	"github.com/troupestream/troupe/internal/natsnode"
 	"github.com/troupestream/troupe/internal/natsnode/blocks"
+	"github.com/troupestream/troupe/internal/natsnode/blocks/blockstest"
 	"github.com/troupestream/troupe/internal/storage"
 )
 
@@ -237,7 +238,7 @@ func checkDamage(t *testing.T, err error, dir string) {
 		}
 		return
 	}
-	for _, p := range []string{d.Log, d.File, d.Accept, "backup", "acknowledged up to"} {
+	for _, p := range []string{d.Log, d.File, d.Accept, "backup", "nothing was changed"} {
 		if !strings.Contains(err.Error(), p) || p == "" {
 			t.Errorf("err = %v, it does not say %q", err, p)
 		}
@@ -311,6 +312,89 @@ func same(t *testing.T, before, after map[string]string) {
 	}
 }
 
+// A log that was closed in good order is not read when it is opened. A block
+// whose lengths are damaged, which the server would cut as soon as it loads it,
+// is kept from it when an entry of it is asked for. The others can be read, also
+// those in front of it.
+func TestDamagedBlockIsKeptFromTheServer(t *testing.T) {
+	const entries, size = 24, 1 << 20
+	dir := oldLog(t, entries, size)
+	second := blocks.File(filepath.Join(streamOf(dir, "a"), "msgs"), 2)
+	bad, err := blocks.First(second)
+	if err != nil || bad != 7 {
+		t.Fatalf("the second block begins with %d, %v", bad, err)
+	}
+	b, err := os.ReadFile(second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[lengthAt(b)] ^= 2
+	old := time.Now().Add(-time.Hour)
+	if err := errors.Join(os.WriteFile(second, b, 0o600), os.Chtimes(second, old, old)); err != nil {
+		t.Fatal(err)
+	}
+	_, l := openOne(t, dir)
+	readable := 0
+	for from := uint64(1); from <= entries; {
+		es, err := l.Read(t.Context(), from, 32<<20)
+		if err != nil || len(es) == 0 {
+			checkDamage(t, err, dir)
+			from++
+			continue
+		}
+		for _, e := range es {
+			if e.Seq != from || e.Data[0] != byte(from-1) {
+				t.Fatalf("entry %d was read at %d", e.Seq, from)
+			}
+			from, readable = from+1, readable+1
+		}
+	}
+	if readable != entries-6 {
+		t.Errorf("%d entries are readable", readable)
+	}
+	if err := l.Trim(t.Context(), bad+1); !errors.Is(err, storage.ErrCorrupt) {
+		t.Errorf("trim within the block: %v", err)
+	}
+	after, err := os.ReadFile(second)
+	if err != nil || !bytes.Equal(after, b) {
+		t.Errorf("the block has changed, from %d bytes to %d, %v", len(b), len(after), err)
+	}
+}
+
+// oldLog makes a directory that was closed in good order, with a log "a" of four
+// blocks that were written long ago: the server loads by itself what is new.
+func oldLog(t *testing.T, entries uint64, size int) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "data")
+	s, _ := openOne(t, dir)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var files []string
+	for i := range uint64(4) {
+		var b []byte
+		for n := range entries / 4 {
+			seq := i*entries/4 + n + 1
+			b = blockstest.Message(b, "a", int(i)+1, seq, bytes.Repeat([]byte{byte(seq - 1)}, size))
+		}
+		files = append(files, blocks.File(filepath.Join(streamOf(dir, "a"), "msgs"), uint32(i)+1))
+		if err := os.WriteFile(files[i], b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, _ = openOne(t, dir)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-time.Hour)
+	for _, f := range files {
+		if err := os.Chtimes(f, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
 // What a kill leaves is no damage: whole logs, with what was being written.
 func TestKilledLogsOpen(t *testing.T) {
 	for _, log := range []string{"topic_t_0", "meta_topics"} {
@@ -333,82 +417,6 @@ func TestKilledLogsOpen(t *testing.T) {
 			}
 		}
 	}
-}
-
-// Whoever accepts the loss gets a log that ends in front of the damage, and takes
-// appends; what was given up is kept; and it is asked for each time.
-func TestAcceptedLoss(t *testing.T) {
-	live, closed := lossSource(t, "topic_t_0")
-	for loss, f := range losses {
-		for _, from := range []string{live, closed} {
-			dir := copyDir(t, from)
-			if err := f(t, streamOf(dir, "topic_t_0")); err != nil {
-				t.Fatal(err)
-			}
-			damage := openDamaged(t, dir)
-			if damage == nil {
-				t.Fatalf("%s: no damage", loss)
-			}
-			if err := os.WriteFile(damage.Accept, nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			s := quietly(t, dir)
-			l, err := s.OpenLog(t.Context(), "topic_t_0", storage.LogOptions{})
-			if err != nil {
-				t.Fatalf("%s: %v", loss, err)
-			}
-			b, err := l.Bounds(t.Context())
-			if err != nil || b.Last != damage.Last {
-				t.Fatalf("%s: the bounds are %+v, %v, whole were %d", loss, b, err, damage.Last)
-			}
-			if es, err := l.Read(t.Context(), 1, 1<<20); err != nil || uint64(len(es)) != damage.Last {
-				t.Fatalf("%s: %d entries are left, %v", loss, len(es), err)
-			}
-			if _, err := l.Append(t.Context(), storage.Data, []byte("new"), b.Last); err != nil {
-				t.Fatalf("%s: %v", loss, err)
-			}
-			if err := s.Close(); err != nil {
-				t.Fatal(err)
-			}
-			if d := openDamaged(t, dir); d != nil {
-				t.Errorf("%s: damaged again: %v", loss, d)
-			}
-			if _, err := os.Stat(damage.Accept); !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("%s: it stays accepted: %v", loss, err)
-			}
-		}
-	}
-}
-
-// openDamaged opens and closes a directory, and returns what is the matter with
-// the log of the topic.
-func openDamaged(t *testing.T, dir string) *natsnode.Damaged {
-	t.Helper()
-	s := quietly(t, dir)
-	defer s.Close()
-	_, err := s.OpenLog(t.Context(), "topic_t_0", storage.LogOptions{})
-	var d *natsnode.Damaged
-	if err != nil && !errors.As(err, &d) {
-		t.Fatal(err)
-	}
-	return d
-}
-
-// What is given up can be had back by hand.
-func TestGivenUpIsKept(t *testing.T) {
-	live, _ := lossSource(t, "checkpoint_job_cs")
-	stream := streamOf(live, "checkpoint_job_cs")
-	first := blocks.File(filepath.Join(stream, "msgs"), 1)
-	if err := flipInTheMiddle(first); err != nil { // the newest is whole
-		t.Fatal(err)
-	}
-	before := contents(t, filepath.Join(stream, "msgs"))
-	if err := os.WriteFile(filepath.Join(live, "fsync", "accept-loss-of-checkpoint_job_cs"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	quietly(t, live)
-	kept := contents(t, filepath.Join(live, "fsync", "given-up", "checkpoint_job_cs-1"))
-	same(t, before, kept)
 }
 
 // A log that was deleted is not missed, and one of its name begins anew.

@@ -154,7 +154,8 @@ func (p *port) roomFor(n int) error {
 }
 
 // minDuplicates is the shortest window in which the server remembers message
-// ids. We use none; but at start it reads back everything in the window.
+// ids. We use none; but at start it reads back everything in the window, and
+// natsnode relies on that being no more than a second.
 const minDuplicates = 100 * time.Millisecond
 
 func (p *port) create(ctx context.Context, name string, d Durability) error {

@@ -94,7 +94,9 @@ type LogOptions struct {
 // Store hands out logs.
 type Store interface {
 	// OpenLog opens the log of that name and creates it when it does not exist.
-	// Opening takes time independent of the log's size. A name matches
+	// Opening takes time independent of the log's size. A log that does not hold
+	// what was acknowledged is an ErrCorrupt that says what to do, and is left
+	// as it is. A name matches
 	// ^[a-z][a-z0-9-]*(_[a-z0-9-]+)*$ and has at most 200 bytes: the parts are
 	// names of Troupe, joined by underscores ("topic_orders_0").
 	// Options that differ from those of an existing log are an error.
