@@ -38,7 +38,7 @@ func (f *consumerFetch) loop() {
 		}
 		var corrupt *CorruptError
 		if errors.As(err, &corrupt) || errors.Is(err, ErrNoOffset) || errors.Is(err, ErrNoTopic) {
-			f.lane.giveUp(err)
+			f.lane.unreadable(err)
 			return
 		}
 		f.failed = true

@@ -298,16 +298,24 @@ func (l *consumerLane) stop(d *Delivery, err error) {
 
 func (l *consumerLane) giveUp(err error) {
 	l.mu.Lock()
-	first := l.failed == nil && !l.leaving
-	if first {
+	defer l.mu.Unlock()
+	if l.failed == nil && !l.leaving {
 		l.failed = err
 		l.settleDown()
-	}
-	l.mu.Unlock()
-	if first {
-		l.consumer.sys.Send(l.consumer.pid, laneStopped{l, err})
+		l.report(err)
 	}
 }
+
+// unreadable says that nothing more can be taken in. What was is still handed out.
+func (l *consumerLane) unreadable(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.leaving {
+		l.report(err)
+	}
+}
+
+func (l *consumerLane) report(err error) { l.consumer.sys.Send(l.consumer.pid, laneStopped{l, err}) }
 
 // settleDown tells those who wait for handlers that something has changed.
 func (l *consumerLane) settleDown() {
