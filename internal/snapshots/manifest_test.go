@@ -12,15 +12,15 @@ import (
 	"github.com/troupestream/troupe/internal/storage/storagefake"
 )
 
-const bulkyGroups = 2048
+const bulkyGroups = 128
 
 // bulkyManifest is one whose bulk takes about 4 MiB.
 func bulkyManifest(n uint64) *checkpoint.Manifest {
 	m := manifest(n, bulkyGroups)
 	var p checkpoint.Part
 	p.Positions = map[string]map[string][]byte{"in": {}}
-	position := noise(250)
-	for i := range 14000 {
+	position := noise(5000)
+	for i := range 700 {
 		p.Positions["in"][fmt.Sprint("split ", i)] = position
 	}
 	for g := range bulkyGroups {

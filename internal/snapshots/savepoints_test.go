@@ -30,7 +30,7 @@ func stateOf(t *testing.T, m *checkpoint.Manifest, log *chunkLog) (all []string)
 func scattered(t *testing.T, st *Store) *checkpoint.Manifest {
 	t.Helper()
 	var p checkpoint.Part
-	for i, length := range []int{10, 0, 3 * EntryBytes, 7, 100_000, 1} {
+	for i, length := range []int{10, 0, EntryBytes + 100, 7, 100_000, 1} {
 		seq, err := st.WriteChunk(t.Context(), noise(length + 5)[5:])
 		if err != nil {
 			t.Fatal(err)
@@ -92,7 +92,7 @@ func TestASavepointIsACopy(t *testing.T) {
 // removed when the job is next opened, and an older one of its name stays.
 func TestASavepointIsThereWithItsManifest(t *testing.T) {
 	out := errors.New("the process is gone")
-	for stop := range 8 {
+	for stop := range 6 {
 		for _, older := range []bool{false, true} {
 			fake := storagefake.New()
 			st := open(t, fake)

@@ -81,7 +81,7 @@ func TestAGroupLargerThanAnEntryIsTidied(t *testing.T) {
 	w := &bigWorld{T: t, st: open(t, fake)}
 	w.checkpoint(bigSegment(0, keysFrom(0, bigKeys)...))
 	newest, most := make([]uint64, bigKeys), uint64(0)
-	for round := 1; round <= 150; round++ {
+	for round := 1; round <= 100; round++ {
 		keys := keysFrom(round%3*bigChange, bigChange)
 		for _, k := range keys {
 			newest[k] = uint64(round)
@@ -160,7 +160,7 @@ func TestManyKeptCheckpointsAreNoReasonToMoveState(t *testing.T) {
 	w := &bigWorld{T: t, st: open(t, storagefake.New())}
 	moved := 0
 	for round := range 100 {
-		keys := keysFrom(0, 2000) // all of the state
+		keys := keysFrom(0, 600) // all of the state
 		if round >= 50 {
 			keys = keys[:10]
 		}
@@ -182,7 +182,7 @@ func TestManyKeptCheckpointsAreNoReasonToMoveState(t *testing.T) {
 // TestAGroupIsMergedInShares: one larger than what is held in memory.
 func TestAGroupIsMergedInShares(t *testing.T) {
 	w := &bigWorld{T: t, st: open(t, storagefake.New())}
-	for round := range 3 {
+	for round := range 2 {
 		w.checkpoint(bigSegment(round, keysFrom(0, bigKeys)...))
 	}
 	refs := w.m.Segments["op"][0]
@@ -205,7 +205,7 @@ func TestAGroupIsMergedInShares(t *testing.T) {
 			t.Fatal(err)
 		}
 		err = dataflow.EachEntry(segment, func(e dataflow.Entry) error {
-			if seen[string(e.Key)] || binary.BigEndian.Uint64(e.Value) != 2 {
+			if seen[string(e.Key)] || binary.BigEndian.Uint64(e.Value) != 1 {
 				t.Fatalf("key %s is there twice, or with an older value", e.Key)
 			}
 			seen[string(e.Key)] = true
