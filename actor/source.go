@@ -46,6 +46,7 @@ type source struct {
 	taken   []recordsTaken
 	metrics *dataflow.Metrics
 	parcel  dataflow.Parcel    // the one being delivered
+	portion atomic.Int64       // records to read at once
 	sampler *telemetry.Sampler // chooses the records that begin a trace; nil: none
 }
 
@@ -87,6 +88,7 @@ func (s *source) Receive(ctx pactor.Context) {
 		return
 	case begin:
 		s.connect()
+		s.portion.Store(int64(min(portionFirst, s.attempt.spec.BatchSize)))
 		s.startReading()
 	case *filled:
 		s.queue = append(s.queue, m)
@@ -199,7 +201,7 @@ func (s *source) read(ctx context.Context, i, session int, reader dataflow.Split
 			return
 		}
 		began := clock()
-		batch, n, err := reader.Read(ctx, s.attempt.spec.BatchSize)
+		batch, n, err := reader.Read(ctx, int(s.portion.Load()))
 		if ctx.Err() != nil {
 			return
 		}
@@ -281,8 +283,30 @@ func (r *reading) run() error {
 
 func (r *reading) done() {
 	s := (*source)(r)
+	s.portion.Store(int64(nextPortion(int(s.portion.Load()), s.attempt.spec.BatchSize, s.at.records, s.worker.busy)))
 	if err := s.processed(s.at); err != nil {
 		s.fail(err)
+	}
+}
+
+// What is under way in a batch can be neither stopped nor part of a checkpoint.
+// So a source whose functions are slow reads less at once.
+const (
+	portionFirst   = 32
+	portionTooLong = 100 * time.Millisecond // a batch that takes longer makes the next one smaller
+	portionQuick   = 20 * time.Millisecond  // one that takes less makes it twice as large
+)
+
+// nextPortion is how many records to read next, after a batch of some has taken
+// so long.
+func nextPortion(portion, most, records int, took time.Duration) int {
+	switch {
+	case took > portionTooLong:
+		return max(1, min(portion, int(float64(records)*float64(portionQuick)/float64(took))))
+	case took < portionQuick:
+		return min(most, max(portion, 2*records))
+	default:
+		return portion
 	}
 }
 

@@ -3,6 +3,7 @@ package actor
 import (
 	"iter"
 	"runtime/debug"
+	"time"
 )
 
 // parcelsAhead is how many parcels of one channel wait for credit before the
@@ -31,8 +32,9 @@ type worker struct {
 	work     work
 	err      error
 	panicked *PanicError
-	under    bool // work is under way: it has stopped half-way, or runs
-	inside   bool // it runs
+	under    bool          // work is under way: it has stopped half-way, or runs
+	inside   bool          // it runs
+	busy     time.Duration // how long the work at hand has run so far
 }
 
 // proceed runs the work at hand, until it ends or stops half-way.
@@ -41,7 +43,9 @@ func (w *worker) proceed() (ended bool, err error) {
 		w.next, w.stop = iter.Pull(w.loop)
 	}
 	w.under, w.inside = true, true
+	began := time.Now()
 	ended, ok := w.next()
+	w.busy += time.Since(began)
 	w.inside = false
 	if !ok && w.panicked != nil {
 		panic(w.panicked)
@@ -83,7 +87,7 @@ func (w *worker) halt() {
 
 // do begins work. What is under way must have ended.
 func (c *taskCore) do(w work) {
-	c.worker.work = w
+	c.worker.work, c.worker.busy = w, 0
 	c.proceed()
 }
 

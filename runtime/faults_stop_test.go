@@ -15,6 +15,8 @@ import (
 
 	"github.com/troupestream/troupe/runtime"
 	"github.com/troupestream/troupe/runtime/runtimetest"
+	"github.com/troupestream/troupe/sinks"
+	"github.com/troupestream/troupe/sources"
 	"github.com/troupestream/troupe/topology"
 )
 
@@ -163,4 +165,36 @@ func TestASecondProcessIsRefused(t *testing.T) {
 	if got := readJSONLines[reading](t, filepath.Join(dir, recordsFile)); len(got) != 1000 {
 		t.Errorf("the first process wrote %d records", len(got))
 	}
+}
+
+// TestASlowFunctionCanBeStopped: what is in a batch when a stop comes has to be
+// finished first, so a slow source reads a little at a time.
+func TestASlowFunctionCanBeStopped(t *testing.T) {
+	t.Parallel()
+	called := make(chan struct{}, 1000)
+	b := topology.New("slow")
+	numbers := topology.From(b, "in", sources.Generator(func(i int64) int64 { return i }))
+	slow := topology.Map(numbers, "slow", func(i int64) int64 {
+		called <- struct{}{}
+		time.Sleep(20 * time.Millisecond) // this is what makes it slow
+		return i
+	})
+	topology.To(slow, "out", sinks.Discard[int64]())
+	e := openFaults(t, t.TempDir(), runtime.Parallelism(1), runtime.CheckpointEvery(0))
+	j, err := e.Start(within(t), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 120 { // so many that batches have become small
+		<-called
+	}
+	r, err := j.Stop(within(t))
+	if err != nil || !r.Stopped || r.Checkpoint == nil {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	// What was read and not begun is at most readAhead batches, of a few records.
+	if after := int64(len(called)); after > 64 || r.Checkpoint.Records != 120+after {
+		t.Errorf("%d more records were processed after the stop, and the checkpoint has %d", after, r.Checkpoint.Records)
+	}
+	closeEngine(t, e)
 }
