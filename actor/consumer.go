@@ -172,7 +172,8 @@ func (c *Consumer) Resume(ctx context.Context, p ...TopicPartition) error {
 
 // Seek has the consumer go on elsewhere in a partition. It does so when the
 // handlers at work on the partition have returned, whose context it ends and whose
-// results it ignores; it waits for them no longer than DrainTimeout.
+// results it ignores; it waits for them no longer than DrainTimeout. An offset that
+// is not there becomes the nearest that is.
 //
 // What is committed does not move back by this, and is not committed again before
 // the consumer comes past it. To move a group, rewind it.

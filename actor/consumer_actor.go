@@ -66,6 +66,8 @@ func (a *consumerActor) Receive(ctx pactor.Context) {
 	case group.Effect:
 		if m.To() == a.id {
 			a.told(m)
+		} else if w, ok := m.(group.Welcome); ok {
+			a.decline(w)
 		}
 	case askAssigned:
 		a.respond(ctx, partitionsOf(a.all()))
@@ -248,6 +250,17 @@ func (a *consumerActor) welcome(w group.Welcome) {
 	a.heartbeat(heartbeatDue{a.run})
 }
 
+// decline ends a membership that came about after it was given up waiting for.
+func (a *consumerActor) decline(w group.Welcome) {
+	g := a.group
+	a.background(func(ctx context.Context) any {
+		ctx, cancel := context.WithTimeout(ctx, consumerAsk)
+		defer cancel()
+		_ = g.tell(ctx, group.Leave{Member: w.Member, Epoch: w.Epoch}) // or else its session ends some time
+		return nil
+	})
+}
+
 // heartbeat tells the group that the consumer is alive, and whether its work goes
 // on. The next does not wait for the answer to this one: that may be held up by a
 // full disk, while the group counts what it hears.
@@ -326,7 +339,7 @@ func (a *consumerActor) laneStopped(m laneStopped) {
 	a.consumer.sys.log.Error("a consumer has stopped work on a partition", "group", a.group.name,
 		"topic", m.lane.Topic, "partition", m.lane.Partition, "error", m.err)
 	if told := a.consumer.options.Listener.Stopped; told != nil {
-		told(m.lane.TopicPartition, m.err)
+		a.consumer.guard(func() { told(m.lane.TopicPartition, m.err) })
 	}
 }
 

@@ -250,10 +250,15 @@ func (c *Consumer) tellListener(ctx context.Context, told func(context.Context, 
 	if told == nil || len(p) == 0 {
 		return
 	}
-	err := dataflow.Protect(func() error { told(ctx, p); return nil })
-	if err != nil {
-		c.fail(fmt.Errorf("the listener of group %s: %w", c.options.Group, err))
-		c.sys.log.Error("a listener of a consumer panicked", "group", c.options.Group, "error", err, "stack", dataflow.StackOf(err))
+	c.guard(func() { told(ctx, p) })
+}
+
+// guard calls a function of the user's that only wants to know. If it panics, that
+// is reported.
+func (c *Consumer) guard(f func()) {
+	if err := dataflow.Protect(func() error { f(); return nil }); err != nil {
+		c.fail(fmt.Errorf("consumer of group %s: a function that was to be told something: %w", c.options.Group, err))
+		c.sys.log.Error("a function that a consumer tells something panicked", "group", c.options.Group, "error", err, "stack", dataflow.StackOf(err))
 	}
 }
 

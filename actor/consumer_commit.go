@@ -18,17 +18,25 @@ type commitRound struct {
 	done    []func(error)
 }
 
+// consumerCommits is how many calls of Commit and CommitAsync wait for the commit
+// under way, before more are refused with ErrBackpressure.
+const consumerCommits = 10_000
+
 // commitFor commits for somebody who waits.
 func (a *consumerActor) commitFor(m commitNow, sender *pactor.PID) {
-	done := m.done
-	if done == nil {
-		done = func(err error) {
-			if err != nil {
-				a.consumer.sys.Send(sender, err)
-			} else {
-				a.consumer.sys.Send(sender, consumerDone{})
-			}
+	done := func(err error) {
+		switch {
+		case m.done != nil:
+			a.consumer.guard(func() { m.done(err) })
+		case err != nil:
+			a.consumer.sys.Send(sender, err)
+		default:
+			a.consumer.sys.Send(sender, consumerDone{})
 		}
+	}
+	if len(a.waiting) >= consumerCommits {
+		done(fmt.Errorf("consumer of group %s: commit: %w", a.group.name, ErrBackpressure))
+		return
 	}
 	a.waiting = append(a.waiting, done)
 	a.commit(true)
@@ -131,5 +139,42 @@ func (a *consumerActor) refused(m commitEnded, partly *group.CommitError) {
 	}
 	if m.run == a.run && len(lost) > 0 {
 		a.lost(lost)
+	}
+}
+
+// due is what there is to commit. With begun, it is where the lane began, if that
+// was not committed.
+func (l *consumerLane) due(begun bool) (o group.Offset, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	o = group.Offset{Claim: l.claim, Next: l.window.Position()}
+	if begun {
+		o.Next = l.start
+		return o, l.began && !l.stored.known
+	}
+	if handed := max(l.window.Handed(), l.before.handed); handed > o.Next {
+		o.Metadata = l.note(handed)
+	}
+	fresh := !l.stored.known || o.Next > l.stored.next || o.Next == l.stored.next && o.Metadata != l.stored.note
+	return o, l.began && fresh
+}
+
+func (l *consumerLane) note(handed uint64) string {
+	cause := Crash
+	switch {
+	case l.before.handed > l.window.Handed():
+		cause = l.before.cause // some of what the owner before had was not even begun
+	case l.leaving:
+		cause = Rebalance
+	}
+	return consumerNote{cause, handed}.String()
+}
+
+// committed notes that a commit is durable.
+func (l *consumerLane) committed(o group.Offset) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if o.Claim == l.claim {
+		l.stored = stored{true, o.Next, o.Metadata}
 	}
 }

@@ -101,6 +101,64 @@ func TestAFullDisk(t *testing.T) {
 	})
 }
 
+// A group that answers too late has let several attempts to join come true: all but
+// the last one are taken back at once.
+func TestLateMembershipsAreDeclined(t *testing.T) {
+	faultyBubble(t, func(t *testing.T, s *System, store *storagefake.Store, _ *script) {
+		declare(t, s, "orders", TopicConfig{})
+		publish(t, s, 0, "a")
+		g := testGroup(t, s)
+		if _, err := g.Describe(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		store.SetFull(true)
+		var n diary
+		joined := make(chan *Consumer)
+		go func() { joined <- startConsumer(t, s, ConsumerOptions{SessionTimeout: 10 * time.Minute}, n.handle) }()
+		time.Sleep(4 * consumerAsk)
+		store.SetFull(false)
+		c := <-joined
+		time.Sleep(time.Second)
+		synctest.Wait()
+		d, err := g.Describe(context.Background())
+		if err != nil || len(d.Members) != 1 || d.Members[0].ID != c.ID() {
+			t.Errorf("the members are %+v, %v", d.Members, err)
+		}
+		n.expect(t, "a")
+		closeConsumerOK(t, c)
+	})
+}
+
+// What the user wants to be told may panic.
+func TestFunctionsThatPanic(t *testing.T) {
+	bubble(t, func(t *testing.T, s *System) {
+		declare(t, s, "orders", TopicConfig{Partitions: 2})
+		publish(t, s, 0, "bad")
+		publish(t, s, 1, "a")
+		var n diary
+		c := startConsumer(t, s, ConsumerOptions{Listener: Listener{
+			Stopped: func(TopicPartition, error) { panic("stopped") },
+		}}, func(ctx context.Context, d *Delivery) error {
+			if string(d.Value) == "bad" {
+				return errors.New("bad")
+			}
+			return n.handle(ctx, d)
+		})
+		synctest.Wait()
+		c.CommitAsync(func(error) { panic("committed") })
+		synctest.Wait()
+		publish(t, s, 1, "b")
+		synctest.Wait()
+		n.expect(t, "a b")
+		err := c.Close(context.Background())
+		for _, says := range []string{"bad", "stopped", "committed"} {
+			if err == nil || !strings.Contains(err.Error(), says) {
+				t.Errorf("it ended with %v, which does not say %q", err, says)
+			}
+		}
+	})
+}
+
 // Damage stops its partition, loudly, and no other.
 func TestDamageStopsThePartition(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

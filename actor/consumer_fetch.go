@@ -130,7 +130,7 @@ func (f *consumerFetch) missed(wanted uint64, b Bounds) (uint64, error) {
 	l.consumer.sys.log.Error("the offset at which a consumer wants to go on is not there: it was trimmed away, or the topic made anew. Records may have been missed",
 		"group", l.consumer.options.Group, "topic", l.Topic, "partition", l.Partition, "wanted", wanted, "goes on at", at)
 	if told := l.consumer.options.Listener.Missed; told != nil {
-		told(l.TopicPartition, wanted, at)
+		l.consumer.guard(func() { told(l.TopicPartition, wanted, at) })
 	}
 	return at, nil
 }

@@ -1,0 +1,196 @@
+package actor
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/troupestream/troupe/internal/dataflow"
+	"github.com/troupestream/troupe/internal/inflight"
+)
+
+// handOut starts the workers that have something to do.
+func (l *consumerLane) handOut() {
+	if !l.handing() {
+		return
+	}
+	for want := l.window.Wanted(); l.workers < want; l.workers++ {
+		if !l.consumer.sys.Go(func(context.Context) { l.work() }) {
+			return
+		}
+	}
+}
+
+func (l *consumerLane) handing() bool { return l.open && !l.paused && l.failed == nil }
+
+func (l *consumerLane) work() {
+	for {
+		d, ctx := l.take()
+		if d == nil {
+			return
+		}
+		if err := l.call(ctx, d); err != nil {
+			l.fail(ctx, d, err)
+		} else {
+			l.handled(d)
+		}
+	}
+}
+
+// take returns the next record for a worker; nil when there is none, and the
+// worker ends.
+func (l *consumerLane) take() (*Delivery, context.Context) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.handing() {
+		if t, d, ok := l.window.Take(); ok {
+			d.ticket = t
+			return d, l.ctx
+		}
+	}
+	l.workers--
+	return nil, nil
+}
+
+func (l *consumerLane) call(ctx context.Context, d *Delivery) (err error) {
+	defer dataflow.Recovered(&err)
+	return l.consumer.handler(ctx, d)
+}
+
+func (l *consumerLane) settled(d *Delivery) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.done(d.ticket)
+	l.handOut()
+}
+
+// handled is what happens when a handler returns without an error.
+func (l *consumerLane) handled(d *Delivery) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.consumer.options.ManualAck {
+		l.window.Return(d.ticket) // false if it was acknowledged already
+		l.settleDown()
+	} else {
+		l.done(d.ticket)
+	}
+	l.handOut()
+}
+
+func (l *consumerLane) ack(d *Delivery) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.consumer.options.ManualAck || !l.done(d.ticket) {
+		return false
+	}
+	l.handOut()
+	return true
+}
+
+func (l *consumerLane) done(t inflight.Ticket) bool {
+	if !l.window.Done(t) {
+		return false
+	}
+	l.count++
+	l.consumer.progress.Add(1)
+	l.settleDown()
+	if l.starved != nil && l.roomy() {
+		close(l.starved)
+		l.starved = nil
+	}
+	return true
+}
+
+// fail is what happens when a handler fails.
+func (l *consumerLane) fail(ctx context.Context, d *Delivery, err error) {
+	l.mu.Lock()
+	unwanted := l.dropped || l.leaving
+	l.mu.Unlock()
+	if unwanted {
+		l.putBack(d, d)
+		return
+	}
+	switch v := l.judge(ctx, d, err); v.action {
+	case verdictDone:
+		l.settled(d)
+	case verdictRetry:
+		l.retry(d, err, v.after)
+	default:
+		l.stop(d, v.err)
+	}
+}
+
+// judge asks the policy. One that panics stops the partition.
+func (l *consumerLane) judge(ctx context.Context, d *Delivery, err error) (v Verdict) {
+	panicked := dataflow.Protect(func() error {
+		v = l.consumer.options.OnFailure.Failed(ctx, d, err)
+		return nil
+	})
+	if panicked != nil {
+		return Stop(errors.Join(err, panicked))
+	}
+	if v.action == verdictStop && v.err == nil {
+		v.err = err
+	}
+	return v
+}
+
+// putBack takes a record from its handler without its being done.
+func (l *consumerLane) putBack(d, instead *Delivery) (inflight.Ticket, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t, ok := l.window.Postpone(d.ticket, instead)
+	l.settleDown()
+	return t, ok
+}
+
+// retry delivers a record again, as another Delivery: the handler may have kept the
+// one it had.
+func (l *consumerLane) retry(d *Delivery, err error, after time.Duration) {
+	again := *d
+	again.Attempt++
+	again.Cause = Nack
+	if errors.Is(err, context.DeadlineExceeded) {
+		again.Cause = Timeout
+	}
+	t, ok := l.putBack(d, &again)
+	if !ok {
+		return
+	}
+	time.AfterFunc(after, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.window.Resume(t) {
+			l.handOut()
+		}
+	})
+}
+
+// stop ends work on the partition. The consumer keeps it: it is for people to
+// decide what becomes of it.
+func (l *consumerLane) stop(d *Delivery, err error) {
+	if _, ok := l.putBack(d, d); ok {
+		l.giveUp(&HandlerError{l.TopicPartition, d.Offset, d.Attempt, err})
+	}
+}
+
+func (l *consumerLane) giveUp(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failed == nil && !l.leaving {
+		l.failed = err
+		l.settleDown()
+		l.report(err)
+	}
+}
+
+// unreadable says that nothing more can be taken in. What was is still handed out.
+func (l *consumerLane) unreadable(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.leaving {
+		l.report(err)
+	}
+}
+
+func (l *consumerLane) report(err error) { l.consumer.sys.Send(l.consumer.pid, laneStopped{l, err}) }
