@@ -3,8 +3,6 @@ package actor
 import (
 	"context"
 	"time"
-
-	"github.com/troupestream/troupe/internal/storage"
 )
 
 // retain has a partition drop what its topic no longer keeps.
@@ -94,7 +92,8 @@ func (k *keeper) byAge(ctx context.Context, age time.Duration, t *trim) error {
 	return nil
 }
 
-// byBytes reads what is to go: that is the only way to know how much it is.
+// byBytes reads what is to go: that is the only way to know how much it is. The
+// newest batch stays in any case.
 func (k *keeper) byBytes(ctx context.Context, most int64, t *trim) error {
 	b, err := k.log.Bounds(ctx)
 	if err != nil {
@@ -107,9 +106,9 @@ func (k *keeper) byBytes(ctx context.Context, most int64, t *trim) error {
 			return err
 		}
 		for _, e := range entries {
-			if excess <= 0 && e.Kind == storage.Data {
-				if at, ok := pointOf(e); ok {
-					t.later(at.base, at.seq)
+			if at, ok := pointOf(e); ok {
+				t.later(at.base, at.seq)
+				if excess <= 0 {
 					return nil
 				}
 			}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	random "math/rand/v2"
 	"sync"
 	"time"
 
@@ -144,10 +145,12 @@ func (t *Topic) takeOver(ctx context.Context, id string) (epoch uint64, next map
 			return 0, nil, fmt.Errorf("take over producer %q of topic %s: %w", id, t.name, err)
 		}
 		if at.known {
-			epoch, next[i] = max(epoch, at.epoch+1), at.next
+			epoch, next[i] = max(epoch, at.epoch>>32+1), at.next
 		}
 	}
-	return epoch, next, nil
+	// Two may take over at the same time. They must not have the same epoch, or
+	// the records of one would be taken for repetitions of the other's.
+	return epoch<<32 | uint64(random.Uint32()), next, nil
 }
 
 // ID is the id of the producer.

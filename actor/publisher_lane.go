@@ -133,6 +133,10 @@ func (l *publisherLane) take() (b *publishedBatch, more bool) {
 	if l.failed != nil && l.underWay == 0 {
 		l.recover()
 	}
+	if l.failed == nil && l.lost && l.underWay == 0 && !l.ask() {
+		l.failed = fmt.Errorf("%w: the partition does not say what it has", ErrUnknown)
+		l.rouse()
+	}
 	if l.failed != nil || l.underWay >= batchesUnderWay {
 		return nil, true
 	}
@@ -237,6 +241,7 @@ func (l *publisherLane) recover() {
 		l.lost = true // it is the first that failed, so the partition has something else in mind
 	}
 	if l.lost && !l.ask() {
+		l.rouse() // it is asked again
 		return
 	}
 	l.queue = append(l.posted, l.queue...)
@@ -270,28 +275,49 @@ func (l *publisherLane) refuse(cause error) {
 	l.mu.Lock()
 }
 
-// expire gives up what was tried for long enough. It may be stored or not; so
-// the partition has to be asked what it has before the next batch gets its
+// expire gives up what was tried for long enough. What was posted may be stored or
+// not; so the partition has to be asked what it has before the next batch gets its
 // sequence, lest that is taken for this one.
 func (l *publisherLane) expire(cause error) {
-	old := 0
-	for old < len(l.posted) && time.Since(l.posted[old].began) > l.publisher.options.DeliveryTimeout {
-		old++
+	posted := l.expired(&l.posted)
+	l.lost = l.lost || len(posted) > 0
+	var waited []*publishedBatch
+	if len(l.posted) == 0 {
+		waited = l.expired(&l.queue)
+		if len(l.queue) == 0 && l.open != nil {
+			open := []*publishedBatch{l.open}
+			if old := l.expired(&open); len(old) > 0 {
+				waited, l.open = append(waited, old...), nil
+			}
+		}
 	}
-	if old == 0 {
-		return
-	}
-	expired := l.posted[:old:old]
-	l.posted, l.lost = l.posted[old:], true
 	l.mu.Unlock()
-	for _, b := range expired {
+	for _, b := range posted {
 		if !errors.Is(cause, ErrFull) {
 			cause = fmt.Errorf("%w: %w", ErrUnknown, cause)
 		}
-		l.end(b, fmt.Errorf("publish to topic %s, partition %d: given up after DeliveryTimeout, %v: %w",
-			b.topic, b.partition, l.publisher.options.DeliveryTimeout, cause))
+		l.end(b, l.late(cause))
+	}
+	for _, b := range waited {
+		l.end(b, l.late(cause))
 	}
 	l.mu.Lock()
+}
+
+func (l *publisherLane) late(cause error) error {
+	return fmt.Errorf("publish to topic %s, partition %d: given up after DeliveryTimeout, %v: %w",
+		l.publisher.topic.name, l.partition, l.publisher.options.DeliveryTimeout, cause)
+}
+
+// expired takes from the front of batches what is older than DeliveryTimeout.
+func (l *publisherLane) expired(batches *[]*publishedBatch) []*publishedBatch {
+	n := 0
+	for n < len(*batches) && time.Since((*batches)[n].began) > l.publisher.options.DeliveryTimeout {
+		n++
+	}
+	old := (*batches)[:n:n]
+	*batches = (*batches)[n:]
+	return old
 }
 
 // askPatience is how long a partition may take to say what it has.

@@ -9,8 +9,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/troupestream/troupe/internal/codec"
 	"github.com/troupestream/troupe/internal/partitioner"
 	"github.com/troupestream/troupe/internal/storage"
 	"github.com/troupestream/troupe/internal/storage/storagefake"
@@ -344,5 +346,94 @@ func BenchmarkPublish(b *testing.B) {
 	}
 	if err := p.Flush(ctx); err != nil {
 		b.Fatal(err)
+	}
+}
+
+// Two that take a name over at the same time do not have the same identity: one of
+// them is shut out, and no record of either is taken for one of the other's.
+func TestTwoPublishersOfOneName(t *testing.T) {
+	for round := range 20 {
+		s := logSystem(t, storagefake.New())
+		topic := declare(t, s, "orders", TopicConfig{})
+		ctx := testContext(t)
+		if round%2 == 1 {
+			if _, err := newPublisher(t, topic, PublisherOptions{ID: "importer"}).PublishSync(ctx, 0, record("before")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a, b := newPublisher(t, topic, PublisherOptions{ID: "importer"}), newPublisher(t, topic, PublisherOptions{ID: "importer"})
+		said, fenced := map[string]uint64{}, 0
+		for i, p := range []*Publisher{a, b, a, b} {
+			text := fmt.Sprint("r", i)
+			at, err := p.PublishSync(ctx, 0, record(text))
+			if errors.Is(err, ErrProducerFenced) {
+				fenced++
+			} else if err != nil {
+				t.Fatal(err)
+			} else {
+				said[fmt.Sprintf("%d:%s", at.Offset, text)] = at.Offset
+			}
+		}
+		if fenced == 0 || fenced == 4 {
+			t.Errorf("%d of 4 records were refused", fenced)
+		}
+		got := readAll(t, openReader(t, topic, 0, FromBeginning()))
+		for text := range said {
+			if !slices.Contains(got, text) {
+				t.Fatalf("round %d: %s was acknowledged, and the log holds %v", round, text, got)
+			}
+		}
+	}
+}
+
+// A partition that does not say what it has is asked again, and records that wait
+// for that are given up in their time.
+func TestPublisherAsksAgain(t *testing.T) {
+	for wait := range 6 {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, store := context.Background(), storagefake.New()
+			s := NewSystem(store)
+			topic := declare(t, s, "orders", TopicConfig{})
+			p, err := topic.NewPublisher(ctx, PublisherOptions{DeliveryTimeout: 400 * time.Millisecond, RetryBackoffMax: 50 * time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := p.PublishSync(ctx, 0, record("a")); err != nil {
+				t.Fatal(err)
+			}
+			store.SetFull(true)
+			b, err := p.Publish(ctx, 0, record("b"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Duration(60+wait*40) * time.Millisecond)
+			c, err := p.Publish(ctx, 0, record("c"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Duration(330-wait*40) * time.Millisecond)
+			// It is busy for longer than it is given to answer.
+			busy := codec.Section{Producer: "z", First: 7, Count: 1, Records: []byte{1}}
+			s.Send(topic.partitions[0].pid.Load(), &order{section: busy, done: func(Ack, error) { time.Sleep(askPatience + time.Second) }})
+			time.Sleep(3 * time.Second)
+			store.SetFull(false)
+			for name, f := range map[string]Future{"b": b, "c": c} {
+				select {
+				case <-f.Done():
+				case <-time.After(time.Minute):
+					t.Fatalf("%s waits for ever", name)
+				}
+			}
+			at, err := p.PublishSync(ctx, 0, record("d"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := readAll(t, openReader(t, topic, 0, FromOffset(at.Offset))); len(got) != 1 || !strings.HasSuffix(got[0], ":d") {
+				t.Errorf("at %d there is %v", at.Offset, got)
+			}
+			if err := errors.Join(p.Close(ctx), s.Close(ctx)); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }

@@ -79,6 +79,27 @@ func TestRetention(t *testing.T) {
 	}
 }
 
+// The newest batch stays, however large it is, and nothing else does.
+func TestRetentionOfLargeBatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		s := NewSystem(storagefake.New())
+		topic := declare(t, s, "orders", TopicConfig{Retention: Retention{Bytes: 500_000}})
+		p := newProducer(t, topic, ProducerOptions{})
+		for range 5 {
+			mustAppend(t, p, 0, strings.Repeat("x", 600_000))
+		}
+		time.Sleep(2 * DefaultRetentionEvery)
+		synctest.Wait()
+		if b, err := topic.Bounds(ctx, 0); err != nil || b != (Bounds{4, 5}) {
+			t.Errorf("it holds %+v, %v", b, err)
+		}
+		if err := errors.Join(p.Close(ctx), s.Close(ctx)); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 // A topic that nobody touches loses what is too old all the same, and one that is
 // full drops what it may.
 func TestRetentionOfAnIdleTopic(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	goruntime "runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -300,5 +301,23 @@ func TestAnUnwritableRecordGoesToItsTopic(t *testing.T) {
 	})
 	if lines := readJSONLines[int](t, path); n != 1 || len(lines) != 199 {
 		t.Errorf("%d letters, %d lines", n, len(lines))
+	}
+}
+
+// User code that ends its goroutine, or keeps its thread, harms its job at most.
+func TestUserCodeThatDoesNotReturn(t *testing.T) {
+	fold := func(f func()) *topology.Builder {
+		b := topology.New("odd")
+		keyed := topology.KeyBy(topology.From(b, "in", sources.Slice(1, 2, 3)), "all", func(int) string { return "" })
+		topology.To(topology.Fold(keyed, "odd", func(_ string, n, _ int) int { f(); return n + 1 }), "out", sinks.Discard[int]())
+		return b
+	}
+	e := openFaults(t, t.TempDir(), runtime.Restarts(0, time.Millisecond), runtime.CheckpointEvery(time.Millisecond))
+	defer closeEngine(t, e)
+	if _, err := e.Run(within(t), fold(goruntime.Goexit)); err == nil || !strings.Contains(err.Error(), "runtime.Goexit") {
+		t.Errorf("Goexit: %v", err)
+	}
+	if r, err := e.Run(within(t), fold(goruntime.LockOSThread), runtime.FreshState()); err != nil || !r.Finished {
+		t.Errorf("LockOSThread: %+v, %v", r, err)
 	}
 }
