@@ -196,7 +196,7 @@ func (c *coordinator) schedule(now time.Time) {
 
 func (c *coordinator) request(m requestCheckpoint) {
 	if m.answer != nil {
-		c.waiting = append(c.waiting, asked{m.request, m.answer})
+		c.waiting = append(c.waiting, asked(m))
 	}
 	c.core.Request(m.request)
 }

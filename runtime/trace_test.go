@@ -235,7 +235,7 @@ func ways(spans []tracetest.SpanStub) map[trace.TraceID][]tracetest.SpanStub {
 func attributeOf(s *tracetest.SpanStub, key attribute.Key) string {
 	for _, a := range s.Attributes {
 		if a.Key == key {
-			return a.Value.Emit()
+			return a.Value.String()
 		}
 	}
 	return ""

@@ -20,8 +20,8 @@ func (p *Panic) Unwrap() error {
 	return err
 }
 
-// Recovered, deferred by a function that calls user code, turns its panic into
-// a *Panic.
+// Recovered turns a panic into a *Panic. It is deferred by functions that call user
+// code.
 func Recovered(err *error) {
 	if cause := recover(); cause != nil {
 		*err = &Panic{Cause: cause, Stack: string(debug.Stack())}

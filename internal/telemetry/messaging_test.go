@@ -26,7 +26,7 @@ func TestMessagingMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	recordMessaging(m)
-	if m.Topic("orders") != m.Topic("orders") {
+	if first, again := m.Topic("orders"), m.Topic("orders"); first != again {
 		t.Error("a topic has two meters")
 	}
 	got := collect(t, reader)
