@@ -158,7 +158,7 @@ func (j *Job) watch() {
 		Operators: j.operators()}
 	if r.Finished && j.attempt == 0 {
 		j.report.AlreadyFinished, j.report.Resumed = true, j.report.Checkpoint
-		j.engine.log.Warn("the job had finished, and there was nothing to do; UntilEnd makes a job go on with what was added, ReplayFromBeginning and FreshState begin anew",
+		j.engine.log.Info("the job had finished, and there was nothing to do; UntilEnd makes a job go on with what was added, ReplayFromBeginning and FreshState begin anew",
 			"job", j.name, "checkpoint", j.report.Checkpoint.Number)
 	}
 	j.err = r.Err
