@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	pactor "github.com/asynkron/protoactor-go/actor"
 
@@ -200,7 +199,7 @@ func (c *Consumer) Commit(ctx context.Context) error {
 		if err == nil || errors.Is(err, ErrMemberFenced) || errors.Is(err, ErrStopped) {
 			return err
 		}
-		if !sleep(ctx, consumerRetry) {
+		if sleep(ctx, consumerRetry) != nil {
 			return err
 		}
 	}
@@ -232,16 +231,4 @@ func (c *Consumer) Close(ctx context.Context) error {
 func (c *Consumer) tell(ctx context.Context, message any) error {
 	_, err := Ask[consumerDone](ctx, c.sys, c.pid, message)
 	return err
-}
-
-// sleep waits. It returns false when ctx ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -47,7 +47,7 @@ func (f *consumerFetch) loop() {
 		if progress {
 			pause = consumerRetry
 		}
-		if !sleep(f.ctx, pause) {
+		if sleep(f.ctx, pause) != nil {
 			return
 		}
 	}

@@ -296,11 +296,7 @@ func store(ctx context.Context, j *journal, kind storage.Kind, data []byte) erro
 		if !errors.Is(err, ErrFull) {
 			return err
 		}
-		t := time.NewTimer(groupRetry)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
+		if sleep(ctx, groupRetry) != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -94,11 +95,7 @@ func (s *System) DeleteGroup(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	exists := false
-	for _, n := range all {
-		exists = exists || n == name
-	}
-	if !exists {
+	if !slices.Contains(all, name) {
 		return fmt.Errorf("delete group %s: %w", name, ErrNoGroup)
 	}
 	g, err := s.Group(name, group.Config{})

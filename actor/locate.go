@@ -111,6 +111,20 @@ func (s *searcher) find(ctx context.Context, beyond func(point) bool) (point, bo
 	return *best, true, nil
 }
 
+// since returns the first batch that was appended at a time or later. Where all
+// were, it is the beginning, at offset low; where none was, the end, at next.
+func (s *searcher) since(ctx context.Context, millis int64, low, next uint64) (point, error) {
+	older, found, err := s.find(ctx, byTime(millis))
+	if err != nil || !found {
+		return point{seq: s.first, base: low}, err
+	}
+	first, found, err := s.header(ctx, older.seq+1, s.last+1)
+	if err != nil || !found {
+		return point{seq: s.last + 1, base: next}, err
+	}
+	return first, nil
+}
+
 // header returns the first batch at or after a sequence, and before hi. A batch
 // whose header cannot be read is passed over: whoever wants its records will
 // hear of it, others must not.

@@ -104,6 +104,12 @@ func DefaultPartitionLimits() PartitionLimits {
 	}
 }
 
+// share is what an append costs at the partition's gate: at least so much that
+// the number of those that wait is bounded, too.
+func (l *PartitionLimits) share(s codec.Section) int {
+	return max(len(s.Records)+orderOverhead, l.QueueBytes/DefaultMailboxMessages)
+}
+
 var partitionRuns atomic.Uint64
 
 func newPartition(sys *System, config *partitionConfig) *partition {

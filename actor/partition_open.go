@@ -193,7 +193,12 @@ const (
 )
 
 func pause(ctx context.Context, try int) error {
-	timer := time.NewTimer(min(retryPauseFirst<<min(try, 16), retryPauseMax))
+	return sleep(ctx, min(retryPauseFirst<<min(try, 16), retryPauseMax))
+}
+
+// sleep waits, or returns the error of ctx when that ends first.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -118,15 +118,8 @@ func appendBlocks(blocks []block, entries []storage.Entry, last uint64) []block 
 func (p *partition) offsetAt(m askOffsetAt, sender *pactor.PID) {
 	search, low, next := p.searcher(), p.state.low, p.state.next
 	p.answerLater(sender, func(ctx context.Context) (any, error) {
-		before, found, err := search.find(ctx, byTime(m.millis))
-		if err != nil || !found {
-			return low, err
-		}
-		after, found, err := search.header(ctx, before.seq+1, search.last+1)
-		if err != nil || !found {
-			return next, err
-		}
-		return max(after.base, low), nil
+		at, err := search.since(ctx, m.millis, low, next)
+		return max(at.base, low), err
 	})
 }
 

@@ -76,20 +76,11 @@ func (t *trim) later(low, seq uint64) {
 }
 
 func (k *keeper) byAge(ctx context.Context, age time.Duration, t *trim) error {
-	old, found, err := k.searcher.find(ctx, byTime(k.now.Add(-age).UnixMilli()))
-	if err != nil || !found {
-		return err
+	kept, err := k.since(ctx, k.now.Add(-age).UnixMilli(), k.low, k.next)
+	if err == nil {
+		t.later(kept.base, kept.seq)
 	}
-	kept, found, err := k.header(ctx, old.seq+1, k.last+1)
-	if err != nil {
-		return err
-	}
-	if !found {
-		t.later(k.next, k.last+1)
-		return nil
-	}
-	t.later(kept.base, kept.seq)
-	return nil
+	return err
 }
 
 // byBytes reads what is to go: that is the only way to know how much it is. The

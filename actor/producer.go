@@ -204,7 +204,7 @@ func (p *Producer) ticket(s codec.Section) ticket {
 	bytes := len(s.Records) + orderOverhead
 	return ticket{
 		window:    max(bytes, p.options.WindowBytes/p.options.WindowAppends),
-		partition: max(bytes, p.topic.sys.limits.QueueBytes/DefaultMailboxMessages),
+		partition: p.topic.sys.limits.share(s),
 	}
 }
 

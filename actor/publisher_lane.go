@@ -170,7 +170,7 @@ func (l *publisherLane) number(b *publishedBatch) {
 // post sends a batch to the partition. It may wait at the partition's gate.
 func (l *publisherLane) post(b *publishedBatch) {
 	sys := l.publisher.topic.sys
-	size := max(len(b.section.Records)+orderOverhead, sys.limits.QueueBytes/DefaultMailboxMessages)
+	size := sys.limits.share(b.section)
 	if err := l.ref.gate.enter(l.publisher.ctx, size); err != nil {
 		l.returned(b, Ack{}, fmt.Errorf("%w: the publisher was closed", ErrClosed))
 		return
@@ -233,7 +233,7 @@ func (l *publisherLane) recover() {
 	l.mu.Unlock()
 	waited := l.pause()
 	l.mu.Lock()
-	if !waited {
+	if waited != nil {
 		return // the publisher is closed: run gives up
 	}
 	l.expire(cause)
@@ -249,16 +249,9 @@ func (l *publisherLane) recover() {
 }
 
 // pause is the wait in front of another try: exponential backoff.
-func (l *publisherLane) pause() bool {
+func (l *publisherLane) pause() error {
 	o := &l.publisher.options
-	t := time.NewTimer(min(o.RetryBackoff<<min(l.tries-1, 20), o.RetryBackoffMax))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-l.publisher.ctx.Done():
-		return false
-	}
+	return sleep(l.publisher.ctx, min(o.RetryBackoff<<min(l.tries-1, 20), o.RetryBackoffMax))
 }
 
 // refuse fails all there is: the error would be the same for the next.
