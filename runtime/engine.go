@@ -212,7 +212,8 @@ func (e *Engine) Jobs() []*Job {
 // Close stops all jobs in good order, and the engine. Jobs that take longer than
 // their StopTimeout, or are still running when ctx ends, are ended without a last
 // checkpoint; an error says so. A job that hangs, which Stop or Kill has said, is
-// left behind.
+// left behind. A collector of telemetry has one second to take the last of it; one
+// that is down costs no more than that, and a warning.
 func (e *Engine) Close(ctx context.Context) error {
 	e.mu.Lock()
 	e.closed = true
@@ -249,11 +250,9 @@ func (e *Engine) release(ctx context.Context) error {
 		errs = append(errs, e.system.Close(ctx))
 	}
 	if e.telemetry != nil {
-		flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		if err := e.telemetry.Shutdown(flush); err != nil {
+		if err := e.telemetry.Shutdown(context.WithoutCancel(ctx)); err != nil {
 			e.log.Warn("the last telemetry was not exported", "error", err)
 		}
-		cancel()
 	}
 	if e.metrics != nil { // the last export has asked it
 		errs = append(errs, e.metrics.Close())

@@ -113,3 +113,22 @@ func TestTopicsOfItsOwn(t *testing.T) {
 		t.Errorf("no partitions: %v", err)
 	}
 }
+
+// A mistake in the environment's variables for telemetry is told at once, and
+// leaves the data directory as free as it was.
+func TestABadCollectorIsAnErrorOfOpen(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", ":::nonsense")
+	_, err := runtime.Open(within(t), runtime.DataDir(dir))
+	if want := `OTEL_EXPORTER_OTLP_ENDPOINT=":::nonsense" is not the address of a collector`; err == nil || !strings.Contains(err.Error(), want) {
+		t.Fatalf("error %v, want one with %s", err, want)
+	}
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "")
+	e, err := runtime.Open(within(t), runtime.DataDir(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Close(within(t)); err != nil {
+		t.Error(err)
+	}
+}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"go.opentelemetry.io/contrib/exporters/autoexport"
 	"go.opentelemetry.io/otel/attribute"
@@ -25,6 +27,11 @@ const DefaultSampleRatio = 0.01
 // second, whatever the ratio. With a few microseconds for each span, it bounds
 // what tracing costs to about one percent of a core.
 const DefaultTracesPerSecond = 1000
+
+// FlushTimeout is how long Shutdown waits for a collector to take what has not
+// been exported yet. One that is up takes milliseconds; one that is down must not
+// hold up the end of a program.
+const FlushTimeout = time.Second
 
 // Options say where telemetry goes. The zero value leaves it to the
 // environment.
@@ -73,12 +80,18 @@ func (t *Telemetry) open(ctx context.Context, o Options, ratio float64) error {
 	tp, mp := o.TracerProvider, o.MeterProvider
 	var err error
 	if tp == nil && asked("TRACES") {
-		if tp, err = t.exportSpans(ctx, o); err != nil {
+		if err = checkEndpoint("TRACES"); err == nil {
+			tp, err = t.exportSpans(ctx, o)
+		}
+		if err != nil {
 			return fmt.Errorf("traces cannot be exported as the OTEL_ variables say: %w", err)
 		}
 	}
 	if mp == nil && asked("METRICS") {
-		if mp, err = t.exportMetrics(ctx, o); err != nil {
+		if err = checkEndpoint("METRICS"); err == nil {
+			mp, err = t.exportMetrics(ctx, o)
+		}
+		if err != nil {
 			return fmt.Errorf("metrics cannot be exported as the OTEL_ variables say: %w", err)
 		}
 	}
@@ -89,18 +102,6 @@ func (t *Telemetry) open(ctx context.Context, o Options, ratio float64) error {
 		t.meter = mp.Meter(Scope)
 	}
 	return nil
-}
-
-// asked says whether the environment asks for the export of a signal.
-func asked(signal string) bool {
-	if strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") {
-		return false
-	}
-	if exporter := os.Getenv("OTEL_" + signal + "_EXPORTER"); exporter != "" {
-		return exporter != "none"
-	}
-	return os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" ||
-		os.Getenv("OTEL_EXPORTER_OTLP_"+signal+"_ENDPOINT") != ""
 }
 
 func (t *Telemetry) exportSpans(ctx context.Context, o Options) (trace.TracerProvider, error) {
@@ -116,7 +117,13 @@ func (t *Telemetry) exportSpans(ctx context.Context, o Options) (trace.TracerPro
 	// provider is meant to be exported; sampling again would square the ratio.
 	tp := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(r),
 		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.AlwaysSample())))
-	t.shutdown = append(t.shutdown, tp.Shutdown)
+	t.shutdown = append(t.shutdown, func(ctx context.Context) error {
+		err := tp.Shutdown(ctx)
+		if err != nil { // the provider's goroutine may still be at an export: this ends it
+			err = errors.Join(err, exporter.Shutdown(ctx))
+		}
+		return err
+	})
 	return tp, nil
 }
 
@@ -214,16 +221,22 @@ func (t *Telemetry) Messaging() (*Messaging, error) {
 	return NewMessaging(t.meter)
 }
 
-// Shutdown exports what is still waiting and ends what Open has started. It
-// does nothing the second time.
+// Shutdown exports what is still waiting, within FlushTimeout and until ctx ends,
+// and ends what Open has started. What a collector has not taken by then is lost,
+// and an error says so. It does nothing the second time.
 func (t *Telemetry) Shutdown(ctx context.Context) error {
 	if t == nil {
 		return nil
 	}
-	var errs []error
-	for _, f := range t.shutdown {
-		errs = append(errs, f(ctx))
+	ctx, cancel := context.WithTimeout(ctx, FlushTimeout)
+	defer cancel()
+	// At the same time: one signal's collector must not use up the other's time.
+	errs := make([]error, len(t.shutdown))
+	var all sync.WaitGroup
+	for i, f := range t.shutdown {
+		all.Go(func() { errs[i] = f(ctx) })
 	}
+	all.Wait()
 	t.shutdown = nil
 	return errors.Join(errs...)
 }

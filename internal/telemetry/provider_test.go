@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"io"
 	"math"
 	"net/http"
@@ -20,7 +21,8 @@ import (
 
 var variables = []string{"OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_EXPORTER_OTLP_ENDPOINT",
 	"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_SDK_DISABLED",
-	"OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG", "OTEL_SERVICE_NAME", "OTEL_EXPORTER_OTLP_PROTOCOL"}
+	"OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG", "OTEL_SERVICE_NAME", "OTEL_EXPORTER_OTLP_PROTOCOL",
+	"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL"}
 
 // setenv sets the variables given as pairs and empties all the others.
 func setenv(t *testing.T, pairs ...string) {
@@ -57,6 +59,8 @@ func TestEnvironmentDecides(t *testing.T) {
 		{"endpoint for metrics", []string{"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", endpoint}, false, true},
 		{"exporters", []string{"OTEL_TRACES_EXPORTER", "console", "OTEL_METRICS_EXPORTER", "none"}, true, false},
 		{"none beats endpoint", []string{"OTEL_EXPORTER_OTLP_ENDPOINT", endpoint, "OTEL_TRACES_EXPORTER", "none"}, false, true},
+		{"host and port over gRPC", []string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "localhost:4317", "OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"}, true, false},
+		{"an endpoint that nothing uses", []string{"OTEL_EXPORTER_OTLP_ENDPOINT", ":::", "OTEL_TRACES_EXPORTER", "console", "OTEL_METRICS_EXPORTER", "none"}, true, false},
 		{"disabled", []string{"OTEL_EXPORTER_OTLP_ENDPOINT", endpoint, "OTEL_SDK_DISABLED", "TRUE"}, false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -91,6 +95,15 @@ func TestBadEnvironmentIsRefused(t *testing.T) {
 		"metrics cannot be exported":              {"OTEL_METRICS_EXPORTER", "pigeon"},
 		"OTEL_TRACES_SAMPLER_ARG must be":         {"OTEL_TRACES_SAMPLER", "traceidratio", "OTEL_TRACES_SAMPLER_ARG", "2"},
 		"the OTEL_ variables say: invalid OTLP p": {"OTEL_TRACES_EXPORTER", "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL", "pigeon"},
+		`OTEL_EXPORTER_OTLP_ENDPOINT=":::nonsense" is not the address of a collector: missing protocol scheme; set it to`: {
+			"OTEL_EXPORTER_OTLP_ENDPOINT", ":::nonsense"},
+		`OTEL_EXPORTER_OTLP_ENDPOINT="http://[::1" is not the address of a collector: missing ']' in host; set it to`: {
+			"OTEL_EXPORTER_OTLP_ENDPOINT", "http://[::1"},
+		`OTEL_EXPORTER_OTLP_ENDPOINT="localhost:4318" is not the address of a collector: it must begin with http://`: {
+			"OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"},
+		`OTEL_EXPORTER_OTLP_ENDPOINT="http://" is not`: {"OTEL_EXPORTER_OTLP_ENDPOINT", "http://", "OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"},
+		`metrics cannot be exported as the OTEL_ variables say: OTEL_EXPORTER_OTLP_METRICS_ENDPOINT="ftp://x" is not`: {
+			"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "ftp://x"},
 	} {
 		setenv(t, env...)
 		if _, err := Open(t.Context(), Options{}); err == nil || !strings.Contains(err.Error(), want) {
@@ -179,5 +192,26 @@ func TestShutdownFlushes(t *testing.T) {
 				t.Errorf("the collector was not told %q at %s", w, path)
 			}
 		}
+	}
+}
+
+// TestShutdownGivesUp has a collector that takes the connection and never answers:
+// what Open has started is gone all the same, and the error says what was not done.
+// Should Shutdown wait for the exporter's own time-outs, this fails by its deadline.
+func TestShutdownGivesUp(t *testing.T) {
+	silent := make(chan struct{})
+	collector := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-silent }))
+	defer collector.Close()
+	defer close(silent)
+	setenv(t, "OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
+	tel := open(t, Options{SampleRatio: 1})
+	if _, err := tel.Instruments(busy); err != nil {
+		t.Fatal(err)
+	}
+	var c dataflow.Columns
+	tel.Tracer().Sampler(1).Sample(tel.Tracer().Site(Create, Place{Operator: "lines"}), &c, 1, 0)
+	// The context has no end of its own: the limit is Shutdown's.
+	if err := tel.Shutdown(context.Background()); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v, want that the time was up", err)
 	}
 }
