@@ -34,6 +34,8 @@ type Consumer struct {
 	handler Handler
 	pid     *pactor.PID
 
+	mail        *mail
+	counts      consumerCounts
 	concurrency atomic.Int64
 	progress    atomic.Uint64 // changes when work goes on
 	ready       chan struct{} // closed when it has joined
@@ -57,7 +59,8 @@ func (s *System) NewConsumer(ctx context.Context, o ConsumerOptions, h Handler) 
 		return nil, err
 	}
 	c := &Consumer{sys: s, options: o, handler: h, ready: make(chan struct{}), ended: make(chan struct{}), topics: map[string]*Topic{}}
-	if _, err := c.openTopics(ctx); err != nil {
+	c.mail = &mail{consumer: c, boxes: map[string]*Publisher{}}
+	if err := c.prepare(ctx); err != nil {
 		return nil, fmt.Errorf("consumer of group %s: %w", o.Group, err)
 	}
 	c.concurrency.Store(int64(o.Concurrency))
@@ -66,8 +69,22 @@ func (s *System) NewConsumer(ctx context.Context, o ConsumerOptions, h Handler) 
 	if _, err := s.Spawn(name, func() pactor.Actor { return &consumerActor{consumer: c} }); err != nil {
 		return nil, err
 	}
-	s.watches.then(c.pid, func() { close(c.ended) })
+	s.watches.then(c.pid, func() {
+		c.mail.close()
+		close(c.ended)
+	})
 	return c.awaitReady(ctx)
+}
+
+// prepare opens the topics that it reads, and those that its policy writes to.
+func (c *Consumer) prepare(ctx context.Context) error {
+	for _, t := range topicsOf(c.options.OnFailure) {
+		if _, err := c.mail.declare(ctx, t); err != nil {
+			return err
+		}
+	}
+	_, err := c.openTopics(ctx)
+	return err
 }
 
 func (c *Consumer) awaitReady(ctx context.Context) (*Consumer, error) {

@@ -45,7 +45,9 @@ type Delivery struct {
 	AppendTime int64 // when it arrived in the topic, Unix ms
 	Attempt    int   // 1 for the first
 	Cause      Cause
+	LastError  string // of the attempt before, if it is known
 
+	here   int // attempts since the record was taken in
 	ticket inflight.Ticket
 	lane   *consumerLane
 }

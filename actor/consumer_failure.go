@@ -18,6 +18,7 @@ type FailurePolicy interface {
 type Verdict struct {
 	action verdictAction
 	after  time.Duration
+	topic  string
 	err    error
 }
 
@@ -27,6 +28,8 @@ const (
 	verdictStop verdictAction = iota
 	verdictDone
 	verdictRetry
+	verdictLetter
+	verdictUnwanted // of no policy: the consumer has no use for a verdict any more
 )
 
 // Stop stops work on the partition, with an error that Consumer.Err and Close
@@ -39,6 +42,9 @@ func Settled() Verdict { return Verdict{action: verdictDone} }
 // RetryAfter delivers the record again after a pause. Meanwhile the later records
 // of its key wait, and all later ones if Concurrency is 1.
 func RetryAfter(pause time.Duration) Verdict { return Verdict{action: verdictRetry, after: pause} }
+
+// ToTopic puts the record into a topic, as DeadLetter does, and is done with it.
+func ToTopic(topic string) Verdict { return Verdict{action: verdictLetter, topic: topic} }
 
 // StopOnFailure is the FailurePolicy that stops the partition. It is the default.
 type StopOnFailure struct{}

@@ -89,7 +89,8 @@ type ConsumerOptions struct {
 	// or the consumer closes. Then their records are abandoned: whatever comes of
 	// them, they will be delivered again. Default 10 s.
 	DrainTimeout time.Duration
-	// OnFailure decides about records that fail. Default StopOnFailure.
+	// OnFailure decides about records that fail: RetryInPlace, DeadLetter, Skip and
+	// so on. Default StopOnFailure.
 	OnFailure FailurePolicy
 	Listener  Listener
 }
@@ -119,5 +120,6 @@ func (o *ConsumerOptions) check(h Handler) error {
 		"HeartbeatInterval is %v: it must be positive and below SessionTimeout, %v", o.HeartbeatInterval, o.SessionTimeout)
 	require(o.CommitInterval > 0, "CommitInterval is %v: it must be positive; to commit by hand, set ManualCommit", o.CommitInterval)
 	require(o.DrainTimeout > 0, "DrainTimeout is %v: it must be positive", o.DrainTimeout)
+	errs = append(errs, checkPolicy(o.OnFailure, o))
 	return errors.Join(errs...)
 }

@@ -110,14 +110,32 @@ func (l *consumerLane) fail(ctx context.Context, d *Delivery, err error) {
 		l.putBack(d, d)
 		return
 	}
-	switch v := l.judge(ctx, d, err); v.action {
+	switch v := l.dispose(ctx, d, err); v.action {
 	case verdictDone:
 		l.settled(d)
 	case verdictRetry:
 		l.retry(d, err, v.after)
+	case verdictUnwanted:
+		l.putBack(d, d)
 	default:
 		l.stop(d, v.err)
 	}
+}
+
+// dispose asks the policy, and does what takes the record alone: what is to be put
+// elsewhere is durable there before it counts as done.
+func (l *consumerLane) dispose(ctx context.Context, d *Delivery, err error) Verdict {
+	v := l.judge(ctx, d, err)
+	switch v.action {
+	case verdictDone:
+		l.consumer.counts.skipped.Add(1)
+	case verdictLetter:
+		v = l.consumer.mail.put(ctx, v.topic, letter(&l.consumer.options, d, err))
+		if v.action == verdictDone {
+			l.consumer.counts.letters.Add(1)
+		}
+	}
+	return v
 }
 
 // judge asks the policy. One that panics stops the partition.
@@ -147,13 +165,8 @@ func (l *consumerLane) putBack(d, instead *Delivery) (inflight.Ticket, bool) {
 // retry delivers a record again, as another Delivery: the handler may have kept the
 // one it had.
 func (l *consumerLane) retry(d *Delivery, err error, after time.Duration) {
-	again := *d
-	again.Attempt++
-	again.Cause = Nack
-	if errors.Is(err, context.DeadlineExceeded) {
-		again.Cause = Timeout
-	}
-	t, ok := l.putBack(d, &again)
+	again := d.again(err)
+	t, ok := l.putBack(d, again)
 	if !ok {
 		return
 	}
@@ -164,6 +177,19 @@ func (l *consumerLane) retry(d *Delivery, err error, after time.Duration) {
 			l.handOut()
 		}
 	})
+}
+
+// again is the delivery that follows one that failed.
+func (d *Delivery) again(err error) *Delivery {
+	next := *d
+	next.Attempt++
+	next.here++
+	next.Cause, next.LastError = Nack, briefly(err)
+	if errors.Is(err, context.DeadlineExceeded) {
+		next.Cause = Timeout
+	}
+	d.lane.consumer.counts.retries.Add(1)
+	return &next
 }
 
 // stop ends work on the partition. The consumer keeps it: it is for people to
