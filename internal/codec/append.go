@@ -9,7 +9,11 @@ const minHeaderBytes = 3
 // AppendRecord appends the stored form of r to dst. It does not allocate when
 // dst has room, and checks no limits: see Limits.Check.
 func AppendRecord(dst []byte, r *Record) []byte {
-	dst = append(dst, mpFixArray|4)
+	return appendFields(append(dst, mpFixArray|4), r)
+}
+
+// appendFields appends what every record has, from its key on.
+func appendFields(dst []byte, r *Record) []byte {
 	dst = appendBin(dst, r.Key)
 	dst = appendBin(dst, r.Value)
 	if len(r.Headers) == 0 {

@@ -8,9 +8,15 @@ import (
 	"math"
 )
 
-// Version is the version of the batch format that this release writes. It
-// reads this and all earlier ones.
-const Version = 1
+// Version is the newest version of the batch format. This release reads it and
+// all earlier ones, and writes each batch in the oldest that can express it.
+const Version = 2
+
+// The versions there are: 2 is for sparse batches.
+const (
+	versionDense  = 1
+	versionSparse = 2
+)
 
 // Every version of the format begins with the same twelve bytes: the head of an
 // array of four, the version as a positive fixint, the checksum as a uint32,
@@ -46,7 +52,11 @@ func AppendBatch(dst []byte, info *BatchInfo, sections []Section) ([]byte, error
 	defer release()
 
 	start := len(dst)
-	dst = append(dst, mpFixArray|4, Version, mpUint32, 0, 0, 0, 0, mpBin32, 0, 0, 0, 0)
+	version := byte(versionDense)
+	if info.Sparse {
+		version = versionSparse
+	}
+	dst = append(dst, mpFixArray|4, version, mpUint32, 0, 0, 0, 0, mpBin32, 0, 0, 0, 0)
 	dst = appendHead(dst, info)
 	headEnd := len(dst) - start
 	dst = append(dst, mpBin32, 0, 0, 0, 0)
@@ -97,8 +107,18 @@ func headSum(b []byte, headEnd int) uint32 {
 	return crc32.Update(sum, castagnoli, b[atHeadSum+4:headEnd])
 }
 
+// How many fields the head has.
+const (
+	headFields       = 9
+	headFieldsSparse = 11
+)
+
 func appendHead(dst []byte, info *BatchInfo) []byte {
-	dst = append(dst, mpFixArray|9)
+	fields := byte(headFields)
+	if info.Sparse {
+		fields = headFieldsSparse
+	}
+	dst = append(dst, mpFixArray|fields)
 	dst = appendUint(dst, info.BaseOffset)
 	dst = appendUint(dst, uint64(info.Count))
 	dst = appendUint(dst, info.Epoch)
@@ -114,6 +134,10 @@ func appendHead(dst []byte, info *BatchInfo) []byte {
 		dst = appendUint(dst, s.Epoch)
 		dst = appendUint(dst, s.First)
 		dst = appendUint(dst, uint64(s.Count))
+	}
+	if info.Sparse {
+		dst = appendUint(dst, info.Span)
+		dst = appendTime(dst, info.FirstAppend)
 	}
 	return append(dst, mpUint32, 0, 0, 0, 0)
 }
@@ -155,7 +179,9 @@ func checkInfo(info *BatchInfo, l *Limits) error {
 		return overLimit("the batch", "sections", len(info.Sections), "SectionsPerBatch", l.SectionsPerBatch)
 	case info.RecordBytes/minRecordBytes < info.Count:
 		return fmt.Errorf("the batch is %w: %d records cannot fit into %d bytes", ErrCorrupt, info.Count, info.RecordBytes)
-	case info.BaseOffset > math.MaxUint64-uint64(info.Count):
+	case info.Sparse && info.Span < uint64(info.Count):
+		return fmt.Errorf("the batch is %w: %d records cannot have their places among %d offsets", ErrCorrupt, info.Count, info.Span)
+	case info.BaseOffset > math.MaxUint64-(info.End()-info.BaseOffset):
 		return fmt.Errorf("the batch is %w: its offsets do not fit 64 bits", ErrCorrupt)
 	case info.Compression > Zstd:
 		return fmt.Errorf("the batch is %w: there is no compression %d", ErrCorrupt, info.Compression)

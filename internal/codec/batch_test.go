@@ -217,7 +217,7 @@ func TestLyingHeadsAreRefused(t *testing.T) {
 		info := BatchInfo{BaseOffset: 1}
 		summarize(&info, []Section{s})
 		change(&info)
-		b := []byte{mpFixArray | 4, Version, mpUint32, 0, 0, 0, 0, mpBin32, 0, 0, 0, 0}
+		b := []byte{mpFixArray | 4, versionDense, mpUint32, 0, 0, 0, 0, mpBin32, 0, 0, 0, 0}
 		b = appendHead(b, &info)
 		headEnd := len(b)
 		b = append(append(b, mpBin32, 0, 0, 0, 0), s.Records...)

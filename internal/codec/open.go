@@ -13,11 +13,12 @@ import (
 type Batch struct {
 	Info BatchInfo
 
-	b    []byte // the records
-	pos  int    // of the next record in b
-	next int    // its index
-	err  error
-	skip Record // where Skip leaves what it passes over
+	b     []byte // the records
+	pos   int    // of the next record in b
+	next  int    // its index
+	err   error
+	skip  Record // where Skip leaves what it passes over
+	ahead        // of a sparse batch
 }
 
 // ReadInfo returns the header of a stored batch without touching its records.
@@ -58,6 +59,9 @@ func (o *Batch) Open(b []byte, l Limits) error {
 		return corrupt("the batch", body, "it has %d bytes of records, its header says %d", len(records), info.RecordBytes)
 	}
 	*o = Batch{Info: info, b: records, skip: o.skip}
+	if info.Sparse {
+		o.lookAhead()
+	}
 	return nil
 }
 
@@ -110,7 +114,7 @@ func checkFrame(b []byte, l *Limits) (headEnd int, err error) {
 	if sum := headSum(b, headEnd); sum != want {
 		return 0, corrupt("the batch", 0, "the checksum of its head is %08x and should be %08x", sum, want)
 	}
-	if b[atVersion] != Version {
+	if b[atVersion] == 0 || b[atVersion] > Version {
 		return 0, fmt.Errorf("the batch is of format %d, this release reads up to %d: %w; update Troupe",
 			b[atVersion], Version, ErrVersion)
 	}
@@ -140,15 +144,26 @@ func parseHead(b []byte) (info BatchInfo, err error) {
 		s.Producer = string(r.str())
 		s.Epoch, s.First, s.Count = r.uint(), r.uint(), r.count()
 	}
+	want := headFields
+	if info.Sparse = b[atVersion] == versionSparse; info.Sparse {
+		want = headFieldsSparse
+		info.Span, info.FirstAppend = r.uint(), r.time()
+	}
 	sum := r.take(5)
-	if r.bad || fields != 9 || sum[0] != mpUint32 || r.left() != 0 {
+	if r.bad || fields != want || sum[0] != mpUint32 || r.left() != 0 {
 		return info, corrupt("the batch", r.pos, "its head is malformed")
 	}
 	return info, nil
 }
 
-// Offset is the offset of the record that Next will yield.
-func (o *Batch) Offset() uint64 { return o.Info.BaseOffset + uint64(o.next) }
+// Offset is the offset of the record that Next will yield; behind the last, the
+// end of the batch.
+func (o *Batch) Offset() uint64 {
+	if o.Info.Sparse {
+		return o.offset
+	}
+	return o.Info.BaseOffset + uint64(o.next)
+}
 
 // Left is how many records Next has still to give.
 func (o *Batch) Left() int { return o.Info.Count - o.next }
@@ -162,6 +177,9 @@ func (o *Batch) Next(r *Record) bool {
 	if o.next >= o.Info.Count {
 		return o.finish()
 	}
+	if o.Info.Sparse {
+		return o.nextSparse(r)
+	}
 	pos := parseRecord(o.b, o.pos, r)
 	if pos < 0 {
 		return o.fail()
@@ -174,6 +192,14 @@ func (o *Batch) Next(r *Record) bool {
 // Skip passes over n records, or as many as are left.
 func (o *Batch) Skip(n int) error {
 	for ; n > 0 && o.next < o.Info.Count && o.err == nil; n-- {
+		o.Next(&o.skip)
+	}
+	return o.err
+}
+
+// SkipTo passes over the records below an offset.
+func (o *Batch) SkipTo(offset uint64) error {
+	for o.err == nil && o.next < o.Info.Count && o.Offset() < offset {
 		o.Next(&o.skip)
 	}
 	return o.err
@@ -198,7 +224,11 @@ func parseRecord(b []byte, pos int, r *Record) int {
 	if pos >= len(b) || b[pos] != mpFixArray|4 {
 		return -1
 	}
-	pos++
+	return parseFields(b, pos+1, r)
+}
+
+// parseFields reads what every record has, from its key on.
+func parseFields(b []byte, pos int, r *Record) int {
 	if r.Key, pos = shortBin(b, pos); pos < 0 {
 		return -1
 	}

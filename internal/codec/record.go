@@ -56,7 +56,7 @@ type SectionInfo struct {
 // BatchInfo is the header of a stored batch. It can be read without touching
 // the records.
 type BatchInfo struct {
-	BaseOffset  uint64 // offset of the first record; the others follow densely
+	BaseOffset  uint64 // offset of the first record; the others follow densely, unless Sparse
 	Count       int    // records
 	Epoch       uint64 // epoch of the partition's owner that wrote it
 	AppendTime  int64  // Unix milliseconds; never below that of an earlier batch
@@ -64,4 +64,18 @@ type BatchInfo struct {
 	Compression Compression
 	RecordBytes int // bytes of the records, uncompressed
 	Sections    []SectionInfo
+
+	// Sparse: offsets are missing between the records, because compaction took
+	// theirs away. AppendTime is then that of the last record.
+	Sparse      bool
+	Span        uint64 // offsets from the first record to the last, both included; 0 unless Sparse
+	FirstAppend int64  // append time of the first record; 0 unless Sparse
+}
+
+// End is the offset behind the last record.
+func (info *BatchInfo) End() uint64 {
+	if info.Sparse {
+		return info.BaseOffset + info.Span
+	}
+	return info.BaseOffset + uint64(info.Count)
 }
