@@ -156,6 +156,7 @@ func (j *job) begin() {
 		return
 	}
 	j.number++
+	j.spec.Counters.restart()
 	j.serial = j.sys.attempts.Add(1)
 	a := &attempt{sys: j.sys, job: j.self, spec: j.spec, number: j.number}
 	a.ctx, a.cancel = context.WithCancel(WithSystem(context.Background(), j.sys))

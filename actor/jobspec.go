@@ -122,6 +122,16 @@ func (c *Counters) Of(node string, task int) *dataflow.Metrics {
 	return m
 }
 
+// restart forgets what is true of an attempt rather than of the job: how far event
+// time has come, which begins anew with the sources.
+func (c *Counters) restart() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range c.byID {
+		m.Watermark.Store(dataflow.NoTime)
+	}
+}
+
 // Each calls f for all counters of all operators.
 func (c *Counters) Each(f func(node string, task int, m *dataflow.Metrics)) {
 	c.mu.Lock()

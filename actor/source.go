@@ -430,6 +430,7 @@ func (e *splitEnd) run() error {
 
 func (e *splitEnd) done() {
 	if e.live == 0 {
+		e.metrics.Watermark.Store(watermark.Max)
 		(*source)(e).end()
 	}
 }

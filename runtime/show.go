@@ -120,11 +120,12 @@ func (s *Status) lag() int64 {
 	return sum
 }
 
-// watermark is the lowest watermark that any operator knows.
+// watermark is the lowest watermark that any operator knows, or the end when all
+// have reached it.
 func (s *Status) watermark() string {
-	low, ended := time.Time{}, false
+	low, ended := time.Time{}, len(s.Operators) > 0
 	for _, o := range s.Operators {
-		ended = ended || o.Ended
+		ended = ended && o.Ended
 		if !o.Watermark.IsZero() && (low.IsZero() || o.Watermark.Before(low)) {
 			low = o.Watermark
 		}

@@ -24,10 +24,17 @@ type Status struct {
 // the job was started.
 type OperatorStatus struct {
 	Name, Kind      string
-	dataflow.Totals           // In, Out, Late, Future, Failures, DeadLetters, Skipped, Expired, Keys
-	Watermark       time.Time // the lowest of its tasks; zero: none yet
-	Ended           bool      // its watermark is at the end of time: the input has ended
-	Lag             int64     // records known to wait in front of a source; -1: unknown
+	dataflow.Totals // In, Out, Late, Future, Failures, DeadLetters, Skipped, Expired, Keys
+
+	// Watermark is how far event time has come in the slowest of its tasks. Zero:
+	// there is none yet, or none at all, as in front of an EventTime, or it is at
+	// the end.
+	Watermark time.Time
+	// Ended: all of its input has ended and reached it, in all of its tasks. At the
+	// end of a job whose input ends, it holds for every operator. A job that was
+	// stopped has not ended.
+	Ended bool
+	Lag   int64 // records known to wait in front of a source; -1: unknown
 }
 
 // Status returns how the job is doing now.

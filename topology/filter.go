@@ -21,8 +21,12 @@ type filter[T any] struct {
 
 func (f *filter[T]) Input(int) any                       { return f }
 func (f *filter[T]) Connect(_ int, reader any) error     { return f.out.port.Connect(reader) }
-func (f *filter[T]) Watermark(time int64, i bool) error  { return f.out.port.Watermark(time, i) }
 func (f *filter[T]) Receive(in *dataflow.Batch[T]) error { return f.each(in, f) }
+
+func (f *filter[T]) Watermark(time int64, idle bool) error {
+	f.env.Metrics.Watermark.Store(time)
+	return f.out.port.Watermark(time, idle)
+}
 
 // Run implements dataflow.Loop.
 func (f *filter[T]) Run(from int) int {

@@ -24,8 +24,12 @@ type flatMapper[A, B any] struct {
 
 func (m *flatMapper[A, B]) Input(int) any                       { return m }
 func (m *flatMapper[A, B]) Connect(_ int, reader any) error     { return m.out.port.Connect(reader) }
-func (m *flatMapper[A, B]) Watermark(time int64, i bool) error  { return m.out.port.Watermark(time, i) }
 func (m *flatMapper[A, B]) Receive(in *dataflow.Batch[A]) error { return m.each(in, m) }
+
+func (m *flatMapper[A, B]) Watermark(time int64, idle bool) error {
+	m.env.Metrics.Watermark.Store(time)
+	return m.out.port.Watermark(time, idle)
+}
 
 // Run implements dataflow.Loop. It returns early when a batch is full, within
 // a record's results if need be: so a batch is never larger than BatchSize,

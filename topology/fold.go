@@ -43,9 +43,13 @@ type folder[K comparable, T, A any] struct {
 	loop foldLoop[K, T, A]
 }
 
-func (o *folder[K, T, A]) Input(int) any                      { return o }
-func (o *folder[K, T, A]) Connect(_ int, reader any) error    { return o.loop.port.Connect(reader) }
-func (o *folder[K, T, A]) Watermark(time int64, i bool) error { return o.loop.port.Watermark(time, i) }
+func (o *folder[K, T, A]) Input(int) any                   { return o }
+func (o *folder[K, T, A]) Connect(_ int, reader any) error { return o.loop.port.Connect(reader) }
+
+func (o *folder[K, T, A]) Watermark(time int64, idle bool) error {
+	o.loop.env.Metrics.Watermark.Store(time)
+	return o.loop.port.Watermark(time, idle)
+}
 
 func (o *folder[K, T, A]) ReceiveKeyed(in *dataflow.KeyedBatch[K, T]) error {
 	l, n := &o.loop, len(in.Values)

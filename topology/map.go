@@ -26,9 +26,13 @@ type mapper[A, B any] struct {
 	out         dataflow.Batch[B] // of values, with columns of in
 }
 
-func (m *mapper[A, B]) Input(int) any                      { return m }
-func (m *mapper[A, B]) Connect(_ int, reader any) error    { return m.port.Connect(reader) }
-func (m *mapper[A, B]) Watermark(time int64, i bool) error { return m.port.Watermark(time, i) }
+func (m *mapper[A, B]) Input(int) any                   { return m }
+func (m *mapper[A, B]) Connect(_ int, reader any) error { return m.port.Connect(reader) }
+
+func (m *mapper[A, B]) Watermark(time int64, idle bool) error {
+	m.env.Metrics.Watermark.Store(time)
+	return m.port.Watermark(time, idle)
+}
 
 func (m *mapper[A, B]) Receive(in *dataflow.Batch[A]) error {
 	n := len(in.Values)

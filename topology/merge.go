@@ -75,5 +75,6 @@ func (m *mergeInput[T]) Watermark(time int64, idle bool) error {
 	if !changed {
 		return nil
 	}
+	m.env.Metrics.Watermark.Store(combined)
 	return m.port.Watermark(combined, idle)
 }

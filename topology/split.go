@@ -36,6 +36,7 @@ func (s *splitter[T]) Connect(port int, reader any) error  { return s.outs[port]
 func (s *splitter[T]) Receive(in *dataflow.Batch[T]) error { return s.each(in, s) }
 
 func (s *splitter[T]) Watermark(time int64, idle bool) error {
+	s.env.Metrics.Watermark.Store(time)
 	for i := range s.outs {
 		if err := s.outs[i].port.Watermark(time, idle); err != nil {
 			return err

@@ -38,6 +38,7 @@ func (t *trier[A, B]) Connect(port int, reader any) error {
 }
 
 func (t *trier[A, B]) Watermark(time int64, idle bool) error {
+	t.env.Metrics.Watermark.Store(time)
 	if err := t.out.port.Watermark(time, idle); err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ type Metrics struct {
 	DeadLetters atomic.Int64
 	Skipped     atomic.Int64 // records passed over on the user's orders
 	Keys        atomic.Int64 // keys with state
-	Watermark   atomic.Int64 // Unix milliseconds
+	Watermark   atomic.Int64 // Unix milliseconds; where it ends, of a source
 	Expired     atomic.Int64 // state entries that outlived their time-to-live
 }
 

@@ -19,8 +19,8 @@ type Link interface {
 	// NewHead returns the receiving end of one task, with so many channels.
 	NewHead(channels int) Head
 	// Tap returns a Receiver of the link's type that calls f with each batch,
-	// a *Batch of that type.
-	Tap(f func(batch any, n int) error) any
+	// a *Batch of that type, and notes in m what has come in.
+	Tap(m *Metrics, f func(batch any) error) any
 	// Release takes back a batch that was received.
 	Release(batch any)
 	// Columns returns the columns of a batch.
@@ -166,17 +166,27 @@ func (l *StreamLink[T]) NewHead(channels int) Head {
 }
 
 // Tap implements Link.
-func (l *StreamLink[T]) Tap(f func(batch any, n int) error) any { return tap[T](f) }
+func (l *StreamLink[T]) Tap(m *Metrics, f func(batch any) error) any { return &tap[T]{m, f} }
 
 // NewSender implements Link.
 func (l *StreamLink[T]) NewSender(env *Env, e Edge) Sender {
 	return &streamSender[T]{outbox: newOutbox(e), link: l, env: env, target: env.Task % e.Targets()}
 }
 
-type tap[T any] func(batch any, n int) error
+type tap[T any] struct {
+	metrics *Metrics
+	f       func(batch any) error
+}
 
-func (f tap[T]) Receive(b *Batch[T]) error       { return f(b, len(b.Values)) }
-func (f tap[T]) Watermark(_ int64, _ bool) error { return nil }
+func (t *tap[T]) Receive(b *Batch[T]) error {
+	t.metrics.In.Add(int64(len(b.Values)))
+	return t.f(b)
+}
+
+func (t *tap[T]) Watermark(time int64, _ bool) error {
+	t.metrics.Watermark.Store(time)
+	return nil
+}
 
 type streamSender[T any] struct {
 	outbox
@@ -344,7 +354,7 @@ func (l *KeyedLink[K, T]) NewHead(channels int) Head {
 }
 
 // Tap implements Link. It is for the un-keyed side.
-func (l *KeyedLink[K, T]) Tap(f func(batch any, n int) error) any { return tap[T](f) }
+func (l *KeyedLink[K, T]) Tap(m *Metrics, f func(batch any) error) any { return &tap[T]{m, f} }
 
 // NewSender implements Link.
 func (l *KeyedLink[K, T]) NewSender(env *Env, e Edge) Sender {
@@ -377,6 +387,12 @@ func (s *keyedSender[K, T]) Receive(b *Batch[T]) error {
 	s.separate(&b.Columns)
 	s.env.Metrics.In.Add(int64(len(b.Values)))
 	return s.guard.Each(len(b.Values), (*keyLoop[K, T])(s))
+}
+
+// Watermark implements Receiver.
+func (s *keyedSender[K, T]) Watermark(time int64, idle bool) error {
+	s.env.Metrics.Watermark.Store(time)
+	return s.outbox.Watermark(time, idle)
 }
 
 // separate keeps records with different columns apart, as they can come from a

@@ -136,8 +136,7 @@ func (t *Task) addInlineSink(n *Node, inputs map[*Node]func(int) any) error {
 	in := n.Inputs[0]
 	env, link := t.Env(n), t.linkOf(in)
 	inputs[n] = func(int) any {
-		return link.Tap(func(batch any, k int) error {
-			env.Metrics.In.Add(int64(k))
+		return link.Tap(env.Metrics, func(batch any) error {
 			return WriteBatch(env, n.Policy, link, w, batch)
 		})
 	}
