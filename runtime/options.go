@@ -104,7 +104,7 @@ func (c *config) wants(holds bool, format string, args ...any) {
 }
 
 // DataDir is the directory that topics and checkpoints live in. It is created
-// if need be; one process at a time can use it. Default: a temporary directory,
+// if need be, with its parents, for its owner only; one process at a time can use it. Default: a temporary directory,
 // removed when the engine closes, so that nothing is resumed.
 func DataDir(path string) Option {
 	return func(c *config) {

@@ -93,13 +93,26 @@ func (s *settings) print(w io.Writer, r runtime.Report) error {
 		lines = r.Checkpoint.Records
 	}
 	if r.Stopped {
-		_, err := fmt.Fprintf(w, "stopped %d lines into the input, the files are not complete: %s\n", lines, s.wayOn())
-		return err
+		if _, err := fmt.Fprintf(w, "stopped %d lines into the input, the files are not complete: %s\n", lines, s.wayOn()); err != nil {
+			return err
+		}
+		return s.printKept(w)
 	}
 	if err := printTable(w, s, lines); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\nwindows  %s\nlate     %s\nbad      %s\n", s.out, s.late, s.bad)
+	if _, err := fmt.Fprintf(w, "\nwindows  %s\nlate     %s\nbad      %s\n", s.out, s.late, s.bad); err != nil {
+		return err
+	}
+	return s.printKept(w)
+}
+
+// printKept tells of what stays behind that no flag has asked for.
+func (s *settings) printKept(w io.Writer) error {
+	if s.temporary == "" {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "\n%s is kept: delete it when you have done with it, or say with -data, -out, -late and -bad where files go\n", s.temporary)
 	return err
 }
 

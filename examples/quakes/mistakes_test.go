@@ -38,10 +38,14 @@ func TestMistakes(t *testing.T) {
 			`-out and -late are both DIR/x, give each output a name of its own`},
 		{"no directory for an output", []string{"-out", "DIR/none/w"}, nil, 1,
 			`sink "windows": DIR/none/w cannot be created because its directory does not exist; create DIR/none first: file does not exist`},
-		{"parent of data is missing", []string{"-data", "DIR/none/data"}, nil, 1,
-			"create data directory DIR/none/data: its parent DIR/none does not exist, create it first: file does not exist"},
+		{"parent of data is a file", []string{"-data", "DIR/file/data"}, writes("file", ""), 1,
+			"create data directory DIR/file/data: mkdir DIR/file: not a directory; name a place where one can be made"},
 		{"data is a file", []string{"-data", "DIR/file"}, writes("file", ""), 1,
-			"open data directory DIR/file: it is a file: name a directory"},
+			"open data directory DIR/file: it is not a directory: name one, or a place where one can be made"},
+		{"data is a device", []string{"-data", os.DevNull}, nil, 1,
+			"open data directory " + os.DevNull + ": it is not a directory: name one, or a place where one can be made"},
+		{"data is a device, and there is no other place", []string{"-data", os.DevNull, "-out", ""}, nil, 1,
+			"there is no directory for the results, name one with -data, or a place where one can be made: mkdir " + os.DevNull + ": not a directory"},
 		{"data of a newer version", nil, writes("data/troupe.json", `{"format":99}`), 1,
 			"the data directory has a newer format: DIR/data has format 99, this release knows up to 1; use a newer release"},
 		{"data in use", nil, uses, 1,
@@ -159,8 +163,11 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("%v %v\n%s", left, err, &stdout)
 	}
 	golden(t, "windows.golden.ndjson", readFile(t, filepath.Join(filepath.Dir(left[0]), "windows.ndjson")))
+	if told := filepath.Dir(left[0]) + " is kept: delete it"; !strings.Contains(stdout.String(), told) {
+		t.Errorf("nobody is told that a directory stays:\n%s", &stdout)
+	}
 
-	data := filepath.Join(temp, "data")
+	data := filepath.Join(temp, "new", "data")
 	for _, want := range []string{"1707 lines: ", "an earlier run with this -data had finished"} {
 		stdout.Reset()
 		if status := run([]string{"-data", data}, &stdout, &stderr); status != 0 || !strings.HasPrefix(stdout.String(), want) {

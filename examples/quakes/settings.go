@@ -49,10 +49,10 @@ func parseFlags(args []string, help io.Writer) (*settings, error) {
 	f := flag.NewFlagSet("quakes", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.StringVar(&s.in, "in", "", "`file` to read (default: a week of real earthquakes)")
-	f.StringVar(&s.out, "out", "", "`file` for the windows (default: windows.ndjson in the -data directory, or else in a new temporary one)")
+	f.StringVar(&s.out, "out", "", "`file` for the windows (default: windows.ndjson in the -data directory, or else in a new temporary one, which stays)")
 	f.StringVar(&s.late, "late", "", "`file` for late lines (default: late.ndjson, as with -out)")
 	f.StringVar(&s.bad, "bad", "", "`file` for bad lines (default: bad.ndjson, as with -out)")
-	f.StringVar(&s.data, "data", "", "`directory` of checkpoints (default: a temporary one, so that nothing is resumed)")
+	f.StringVar(&s.data, "data", "", "`directory` of checkpoints, made if need be (default: a temporary one, removed at the end, so that nothing is resumed)")
 	f.DurationVar(&s.window, "window", 6*time.Hour, "size of the windows")
 	f.DurationVar(&s.bound, "bound", 24*time.Hour, "how far a quake may be behind the newest one and still be in time")
 	f.IntVar(&s.parallelism, "parallelism", goruntime.GOMAXPROCS(0), "`tasks` that compute windows, 1 to 128")
@@ -123,12 +123,10 @@ func (s *settings) makePaths() error {
 		dir, err = os.MkdirTemp("", "quakes-")
 		s.temporary = dir
 	case own:
-		if err = os.Mkdir(s.data, 0o700); errors.Is(err, os.ErrExist) {
-			err = nil
-		}
+		err = os.MkdirAll(s.data, 0o700)
 	}
 	if err != nil {
-		return fmt.Errorf("there is no directory for the results, name an existing place with -data: %w", err)
+		return fmt.Errorf("there is no directory for the results, name one with -data, or a place where one can be made: %w", err)
 	}
 	if s.in == "" {
 		s.in = filepath.Join(dir, "quakes.ndjson")

@@ -39,26 +39,21 @@ func prepareDir(dir string) (lock *dirLock, err error) {
 	return lock, nil
 }
 
-// createDir makes one directory, for its owner only: records are nobody
-// else's. A missing parent is more likely a typing error than a wish.
+// createDir makes the directory, and the parents that are missing, for its owner
+// only: records are nobody else's. What is there already is left as it is. Two
+// processes may come here at once: the lock, which is taken behind it, decides.
 func createDir(dir string) error {
-	err := os.Mkdir(dir, 0o700)
+	info, err := os.Stat(dir)
 	switch {
+	case err == nil && !info.IsDir():
+		return fmt.Errorf("open data directory %s: it is not a directory: name one, or a place where one can be made", dir)
 	case err == nil:
 		return nil
-	case errors.Is(err, fs.ErrExist):
-		info, err := os.Stat(dir)
-		if err == nil && !info.IsDir() {
-			err = errors.New("it is a file: name a directory")
-		}
-		if err != nil {
-			return fmt.Errorf("open data directory %s: %w", dir, err)
-		}
-		return nil
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("create data directory %s: its parent %s does not exist, create it first: %w", dir, filepath.Dir(dir), fs.ErrNotExist)
 	}
-	return fmt.Errorf("create data directory %s: %w", dir, err)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("create data directory %s: %w; name a place where one can be made", dir, err)
+	}
+	return nil
 }
 
 func checkFormat(dir string) error {

@@ -86,8 +86,8 @@ type Node struct {
 	interval *Server
 }
 
-// Open takes the directory into use: it creates it when it does not exist
-// (its parent must), locks it, and checks its format. No server runs yet.
+// Open takes the directory into use: it creates it when it does not exist, with
+// its parents, locks it, and checks its format. No server runs yet.
 func Open(dir string, o Options) (*Node, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -204,15 +205,32 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	open(t, dir) // the failures left nothing locked
 }
 
+// Parents that are missing are made, for the owner only; what is there stays as it is.
+func TestParentsAreMade(t *testing.T) {
+	base := t.TempDir()
+	if err := os.Chmod(base, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(base, "a", "b", "data")
+	open(t, dir)
+	for path, want := range map[string]fs.FileMode{base: 0o755, filepath.Join(base, "a"): 0o700, filepath.Dir(dir): 0o700, dir: 0o700} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v; want %v", path, info, err, want)
+		}
+	}
+	_, err := Open(dir, Options{})
+	oneSentence(t, err, ErrLocked, dir)
+}
+
 func TestDirectoriesThatCannotBeUsed(t *testing.T) {
 	base := t.TempDir()
 	file := filepath.Join(base, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Open(filepath.Join(base, "none", "data"), Options{})
-	oneSentence(t, err, fs.ErrNotExist, filepath.Join(base, "none"), "does not exist", "create it first")
-	if _, err = Open(file, Options{}); err == nil || !strings.Contains(err.Error(), "it is a file") {
+	_, err := Open(filepath.Join(file, "data"), Options{})
+	oneSentence(t, err, syscall.ENOTDIR, filepath.Join(file, "data"), "name a place where one can be made")
+	if _, err = Open(file, Options{}); err == nil || !strings.Contains(err.Error(), "it is not a directory") {
 		t.Errorf("a file: %v", err)
 	}
 	locked := filepath.Join(base, "locked")

@@ -72,7 +72,7 @@ type jetStore struct {
 }
 
 // Open opens the store in a directory, and creates both when they do not
-// exist; the parent of the directory must. It recovers from a crash by itself:
+// exist, with the parents of the directory. It recovers from a crash by itself:
 // what was changed since it was last closed in good order is read, and a log that
 // is damaged cannot be opened until somebody has decided what becomes of it.
 // One process at a time can have a directory open.
