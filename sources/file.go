@@ -176,7 +176,7 @@ func (r *fileReader[T]) readHeader(ctx context.Context) error {
 	switch {
 	case err == io.EOF:
 		err = errors.New("the file is empty and should begin with a header")
-	case err == errTooLong:
+	case err == ErrTooLong:
 		err = tooLongError(r.scan.max)
 	case err == nil:
 		err = r.parser.header(rec.data)
@@ -271,7 +271,7 @@ func (r *fileReader[T]) one(ctx context.Context, b *topology.Batch[T]) error {
 	if !ok {
 		var err error
 		rec, err = r.scan.next(ctx)
-		if rec.long = err == errTooLong; rec.long && !r.parser.takesLong {
+		if rec.long = err == ErrTooLong; rec.long && !r.parser.takesLong {
 			return r.flawed(rec, tooLongError(r.scan.max))
 		}
 		if err != nil && !rec.long {

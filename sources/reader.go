@@ -125,7 +125,7 @@ func (r *streamReader) Read(ctx context.Context, b *topology.Batch[string], max 
 	for n := 0; n < max && (n == 0 || r.scan.buffered()); n++ {
 		rec, err := r.scan.next(ctx)
 		switch {
-		case err == errTooLong:
+		case err == ErrTooLong:
 			return recordError("input", rec, tooLongError(r.scan.max))
 		case err == io.EOF:
 			r.ended = true

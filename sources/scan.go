@@ -25,8 +25,9 @@ const (
 // bom is the byte order mark that some programs put at the beginning of a file.
 const bom = "\ufeff"
 
-// errTooLong: the record at hand exceeds MaxLineBytes.
-var errTooLong = errors.New("the line is too long")
+// ErrTooLong: a line, or a row of CSV, exceeds MaxLineBytes. Test for it with
+// errors.Is.
+var ErrTooLong = errors.New("the line is too long")
 
 // scanner cuts a stream of bytes into records: lines, or rows of CSV, which may
 // hold newlines in quotes. It knows at which byte and line it is, and keeps at
@@ -61,7 +62,7 @@ func newScanner(max int, comma byte, fill func(context.Context, []byte) (int, er
 	return &scanner{fill: fill, max: max, chunk: chunkBytes, comma: comma, line: 1}
 }
 
-// next returns the next record. errTooLong: the record begins with rec.data,
+// next returns the next record. ErrTooLong: the record begins with rec.data,
 // and has been passed over. Other errors leave the scanner where it was, and
 // the call can be repeated.
 func (s *scanner) next(ctx context.Context) (rec record, err error) {
@@ -134,7 +135,7 @@ func (s *scanner) take(n int) (record, error) {
 	s.consume(n)
 	if len(rec.data) > s.max {
 		rec.data = rec.data[:min(rawBytes, len(rec.data))]
-		return rec, errTooLong
+		return rec, ErrTooLong
 	}
 	return rec, nil
 }
@@ -202,7 +203,7 @@ func (s *scanner) skip(ctx context.Context) (record, error) {
 	s.offset += s.skipped
 	s.skipping, s.skipped, s.begin = false, 0, nil
 	s.searched, s.quotes = 0, csvrow.Searched{}
-	return rec, errTooLong
+	return rec, ErrTooLong
 }
 
 // seek moves to another position. The caller moves what fill reads from.
@@ -240,7 +241,7 @@ func (s *scanner) skipTo(ctx context.Context, offset int64) error {
 		if err == io.EOF {
 			return nil
 		}
-		if err != nil && err != errTooLong {
+		if err != nil && err != ErrTooLong {
 			return err
 		}
 	}
@@ -258,5 +259,5 @@ func trimEnd(b []byte) []byte {
 }
 
 func tooLongError(max int) error {
-	return fmt.Errorf("%w: it exceeds MaxLineBytes (%d); raise the limit if such lines are meant to be read", errTooLong, max)
+	return fmt.Errorf("%w: it exceeds MaxLineBytes (%d); raise the limit if such lines are meant to be read", ErrTooLong, max)
 }

@@ -73,7 +73,7 @@ func TestScannerCutsLikeTheModel(t *testing.T) {
 					t.Fatalf("ended at %d of %d with %d lines to go", s.offset, len(text), len(want)+len(wantLong))
 				}
 				return
-			case err == errTooLong:
+			case err == ErrTooLong:
 				if len(wantLong) == 0 || rec.line != wantLong[0] || !strings.HasPrefix(text[begin:], string(rec.data)) && begin > 0 {
 					t.Fatalf("line %d is too long, want %d", rec.line, wantLong)
 				}

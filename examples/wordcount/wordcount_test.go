@@ -58,9 +58,35 @@ func TestMistakes(t *testing.T) {
 	if status := run([]string{"README.md"}, strings.NewReader("a"), &stdout, &stderr); status != 2 || !strings.Contains(stderr.String(), "wordcount <README.md") {
 		t.Errorf("status %d: %s", status, &stderr)
 	}
-	stderr.Reset()
-	long := strings.NewReader("a\n" + strings.Repeat("long", 1<<20))
-	if status := run(nil, long, &stdout, &stderr); status != 1 || stdout.Len() > 0 || !strings.Contains(stderr.String(), "input:2: the line is too long") {
+	for _, bad := range []string{"-max-line=0", "-max-line=x", "-lines"} {
+		stderr.Reset()
+		if status := run([]string{bad}, strings.NewReader("a"), &stdout, &stderr); status != 2 || !strings.Contains(stderr.String(), "-help lists the flags") {
+			t.Errorf("%s: status %d: %s", bad, status, &stderr)
+		}
+	}
+}
+
+// A line that is too long is told with the flag that admits it, and the flag does.
+func TestLongLines(t *testing.T) {
+	text := "a\n" + strings.Repeat("long ", 1<<19) // 2.5 MiB
+	var stdout, stderr bytes.Buffer
+	status := run(nil, strings.NewReader(text), &stdout, &stderr)
+	if told := stderr.String(); status != 1 || stdout.Len() > 0 || !strings.Contains(told, "input:2: the line is too long") || !strings.Contains(told, "-max-line") {
 		t.Errorf("status %d: %s%s", status, &stdout, &stderr)
+	}
+	stderr.Reset()
+	status = run([]string{"-max-line", "5000000"}, strings.NewReader(text), &stdout, &stderr)
+	if status != 0 || stderr.Len() > 0 || !strings.HasPrefix(stdout.String(), "      1 a\n 524288 long\n") {
+		t.Errorf("status %d: %.100s%s", status, &stdout, &stderr)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for _, help := range []string{"-h", "-help", "--help"} {
+		var stdout, stderr bytes.Buffer
+		status := run([]string{help}, strings.NewReader("a"), &stdout, &stderr)
+		if told := stdout.String(); status != 0 || stderr.Len() > 0 || !strings.Contains(told, "standard input") || !strings.Contains(told, "-max-line bytes") {
+			t.Errorf("%s: status %d: %s%s", help, status, &stdout, &stderr)
+		}
 	}
 }
