@@ -3,10 +3,10 @@ package topics_test
 import (
 	"context"
 	"fmt"
+	"strings"
 
-	"github.com/troupestream/troupe/actor"
 	"github.com/troupestream/troupe/actor/topics"
-	"github.com/troupestream/troupe/internal/storage/storagefake"
+	"github.com/troupestream/troupe/runtime"
 	"github.com/troupestream/troupe/sinks"
 	"github.com/troupestream/troupe/sources"
 	"github.com/troupestream/troupe/topology"
@@ -17,48 +17,52 @@ type Order struct {
 	Customer string
 }
 
-// An engine does the opening, writing and reading; here it is done by hand.
+// A program publishes to a topic, and a job reads what it holds.
 func ExampleOf() {
-	orders := topics.Of[Order]("orders").
-		Partitions(2).
-		KeyedBy(func(o Order) []byte { return []byte(o.Customer) })
-	in, out := sources.Topic(orders), sinks.Topic(orders)
-
-	sys := actor.NewSystem(storagefake.New())
-	defer sys.Close(context.Background())
-	ctx := actor.WithSystem(context.Background(), sys)
-
-	w, err := out.Open(ctx, topology.SinkOpen{Job: "shop", Sink: "orders"})
+	ctx := context.Background()
+	engine, err := runtime.Open(ctx)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	batch := &topology.Batch[Order]{Values: []Order{{"o1", "ada"}, {"o2", "bob"}, {"o3", "ada"}}}
-	if err := w.Write(ctx, batch); err != nil {
-		fmt.Println(err)
-	}
-	if _, err := w.Prepare(ctx, 1); err != nil { // all are acknowledged
-		fmt.Println(err)
-	}
-	w.Close()
+	defer engine.Close(ctx)
 
-	splits, err := in.Splits(ctx)
-	fmt.Println("partitions:", splits, err)
-	for _, split := range splits {
-		r, err := in.Open(ctx, topology.OpenRequest{Split: split, Until: topology.Until{End: true}})
-		if err != nil {
-			fmt.Println(err)
-			return
-		}
-		b := new(topology.Batch[Order])
-		for err == nil {
-			err = r.Read(ctx, b, 10+b.Len())
-		}
-		fmt.Println(split, b.Values, "up to offset", string(r.Position()))
-		r.Close()
+	orders := topics.Of[Order]("orders").
+		Partitions(2).
+		KeyedBy(func(o Order) []byte { return []byte(o.Customer) })
+	if err := publish(ctx, engine, orders, Order{"o1", "ada"}, Order{"o2", "bob"}, Order{"o3", "ada"}); err != nil {
+		fmt.Println(err)
+		return
 	}
-	// Output:
-	// partitions: [0 1] <nil>
-	// 0 [{o2 bob}] up to offset 1
-	// 1 [{o1 ada} {o3 ada}] up to offset 2
+
+	b := topology.New("last-orders")
+	placed := topology.From(b, "orders", sources.Topic(orders))
+	byCustomer := topology.KeyBy(placed, "by-customer", func(o Order) string { return o.Customer })
+	lists := topology.Fold(byCustomer, "list", func(_, list string, o Order) string { return strings.TrimSpace(list + " " + o.ID) })
+	out := sinks.Slice[string]()
+	topology.To(lists, "out", topology.Sink[string](out))
+	if _, err := engine.Run(ctx, b, runtime.UntilEnd()); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, list := range out.Values() {
+		fmt.Println(list)
+	}
+	// Unordered output:
+	// o1
+	// o2
+	// o1 o3
+}
+
+func publish(ctx context.Context, engine *runtime.Engine, topic topics.Topic[Order], orders ...Order) error {
+	producer, err := topic.NewProducer(ctx, engine)
+	if err != nil {
+		return err
+	}
+	for _, o := range orders {
+		if _, err := producer.Send(ctx, o); err != nil {
+			return err
+		}
+	}
+	return producer.Close(ctx)
 }
