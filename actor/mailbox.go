@@ -87,6 +87,7 @@ type mailboxOptions struct {
 // mailboxHost is what a mailbox needs of its system.
 type mailboxHost interface {
 	refused(message any, err error)
+	mailboxFull(actorID string)
 	mailboxOpened(actorID string, m *Mailbox)
 	mailboxClosed(actorID string)
 }
@@ -113,7 +114,8 @@ type Mailbox struct {
 	sizes     []int
 	highCount int
 	highBytes int64
-	closed    bool // the actor is gone: nothing will be delivered any more
+	id        string // of the actor, once it is known
+	closed    bool   // the actor is gone: nothing will be delivered any more
 
 	system, control, data lane
 
@@ -184,6 +186,9 @@ func newMailbox(o mailboxOptions, host mailboxHost) *Mailbox {
 func (m *Mailbox) RegisterHandlers(invoker pactor.MessageInvoker, dispatcher pactor.Dispatcher) {
 	m.invoker, m.dispatcher = invoker, dispatcher
 	if ctx, ok := invoker.(registered); ok {
+		m.mu.Lock()
+		m.id = ctx.Self().Id
+		m.mu.Unlock()
 		m.host.mailboxOpened(ctx.Self().Id, m)
 	}
 }
@@ -244,7 +249,9 @@ func (m *Mailbox) PostUserMessage(message any) {
 		return
 	}
 	if err := m.admit(message, size); err != nil {
+		id := m.id
 		m.mu.Unlock()
+		m.host.mailboxFull(id)
 		m.host.refused(message, err)
 		return
 	}

@@ -51,6 +51,13 @@ func (r *recorder) EscalateFailure(reason, message any) {
 type host struct {
 	mu     sync.Mutex
 	errors []error
+	full   int
+}
+
+func (h *host) mailboxFull(string) {
+	h.mu.Lock()
+	h.full++
+	h.mu.Unlock()
 }
 
 func (h *host) refused(m any, err error) {
@@ -403,6 +410,9 @@ func TestMailboxEqualsNaiveModel(t *testing.T) {
 		}
 		if len(h.errors) != refusals {
 			t.Fatalf("%d refusals, want %d", len(h.errors), refusals)
+		}
+		if h.full != refusals {
+			t.Fatalf("%d for want of room, want %d", h.full, refusals)
 		}
 	})
 }

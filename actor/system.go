@@ -32,6 +32,7 @@ type System struct {
 	limits     PartitionLimits
 	onFailure  func(actorID string, err error)
 	onAppend   func(Appended)
+	onFull     func(actorID string)
 	tracer     *telemetry.Tracer
 	messaging  *telemetry.Messaging
 
@@ -82,6 +83,11 @@ type Appended struct {
 // WithOnAppend sets a function that is told of every append to the log of a
 // partition. It is called by the partition, and must not block.
 func WithOnAppend(f func(Appended)) Option { return func(s *System) { s.onAppend = f } }
+
+// WithOnMailboxFull sets a function that is told of every message that a full
+// mailbox has refused, and of which actor. It is called by whoever posted the
+// message, and must not block.
+func WithOnMailboxFull(f func(actorID string)) Option { return func(s *System) { s.onFull = f } }
 
 // NewSystem returns a running system. Close it; the store stays open.
 func NewSystem(store storage.Store, opts ...Option) *System {
@@ -223,6 +229,12 @@ func (s *System) end(ctx context.Context) error {
 
 // drain asks an actor to finish what it has accepted, and then to stop itself.
 type drain struct{}
+
+func (s *System) mailboxFull(actorID string) {
+	if s.onFull != nil {
+		s.onFull(actorID)
+	}
+}
 
 // refused tells whoever waits for the message that it will not be handled.
 func (s *System) refused(message any, err error) {

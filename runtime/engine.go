@@ -72,10 +72,12 @@ func (e *Engine) open(ctx context.Context) (err error) {
 		return err
 	}
 	e.system = actor.NewSystem(e.store, actor.WithLogger(e.log), actor.WithOnAppend(e.appended),
-		actor.WithTelemetry(e.telemetry.Tracer(), messaging))
+		actor.WithOnMailboxFull(e.mailboxFull), actor.WithTelemetry(e.telemetry.Tracer(), messaging))
+	if e.metrics, err = e.telemetry.Instruments(e.snapshot); err != nil {
+		return err
+	}
 	e.system.Go(e.wakeTopics)
-	e.metrics, err = e.telemetry.Instruments(e.snapshot)
-	return err
+	return nil
 }
 
 // wakeTopics starts the partitions of all topics there are: those that nobody uses

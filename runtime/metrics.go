@@ -28,6 +28,8 @@ func (e *Engine) mailboxes() (all []telemetry.MailboxStats) {
 	return all
 }
 
+func (e *Engine) mailboxFull(actorID string) { e.metrics.MailboxRefused(mailboxLabels(actorID)) }
+
 // measureJobs adds the jobs that run, and those that have ended: a job that has done
 // its work between two exports must show in the next. That one has its gauges, too;
 // those that follow have its counters only.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	pactor "github.com/asynkron/protoactor-go/actor"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
@@ -299,5 +300,42 @@ func points(a metricdata.Aggregation) int {
 		return len(d.DataPoints)
 	default:
 		return 0
+	}
+}
+
+// large is a message that a small mailbox has no room for.
+type large struct{}
+
+func (large) MailboxBytes() int { return 100 }
+
+// A message that a mailbox refuses is counted, also when the actor is gone by then.
+func TestMetricsOfARefusal(t *testing.T) {
+	ctx, reader := within(t), metric.NewManualReader()
+	e := open(t, filepath.Join(t.TempDir(), "data"), runtime.MeterProvider(metric.NewMeterProvider(metric.WithReader(reader))))
+	defer e.Close(ctx)
+	system := e.System()
+	pid, err := system.Spawn("job-measured/small", func() pactor.Actor { return pactor.ReceiveFunc(func(pactor.Context) {}) },
+		actor.WithMailbox(1, 10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		system.Send(pid, large{})
+	}
+	gone := system.Watch(pid)
+	system.Actors().Root.Stop(pid)
+	select {
+	case <-gone:
+	case <-ctx.Done():
+		t.Fatal(ctx.Err())
+	}
+	sum, ok := metricOf(collect(ctx, t, reader), "troupe.mailbox.refusals").(metricdata.Sum[int64])
+	if !ok || len(sum.DataPoints) != 1 || sum.DataPoints[0].Value != 3 {
+		t.Fatalf("%+v", sum)
+	}
+	job, _ := sum.DataPoints[0].Attributes.Value("job")
+	kind, _ := sum.DataPoints[0].Attributes.Value("kind")
+	if job.AsString() != "measured" || kind.AsString() != "task" {
+		t.Errorf("they are counted for job %q, kind %q", job.AsString(), kind.AsString())
 	}
 }

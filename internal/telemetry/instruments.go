@@ -18,6 +18,7 @@ type Instruments struct {
 	alignment    metric.Float64Histogram
 	appendTime   metric.Float64Histogram
 	failures     metric.Int64Counter
+	refusals     metric.Int64Counter
 }
 
 // NewInstruments registers all metrics with a meter. collect is called for
@@ -30,6 +31,7 @@ func NewInstruments(m metric.Meter, collect func() Snapshot) (*Instruments, erro
 		alignment:  b.histogram(&alignmentTime, buckets),
 		appendTime: b.histogram(&appendTime, buckets),
 		failures:   b.counter(&checkpointFail),
+		refusals:   b.counter(&mailboxRefused),
 	}
 	for _, n := range metrics {
 		b.observable(n)
@@ -62,6 +64,14 @@ func (i *Instruments) CheckpointCompleted(job string, took time.Duration) {
 func (i *Instruments) CheckpointFailed(job, reason string) {
 	if i != nil {
 		i.failures.Add(context.Background(), 1, metric.WithAttributes(labelJob.String(job), labelReason.String(reason)))
+	}
+}
+
+// MailboxRefused counts a message that found no room. The mailbox may be gone when
+// somebody collects: a task that a batch did not reach ends.
+func (i *Instruments) MailboxRefused(job, kind string) {
+	if i != nil {
+		i.refusals.Add(context.Background(), 1, metric.WithAttributes(labelJob.String(job), labelKind.String(kind)))
 	}
 }
 
@@ -129,7 +139,7 @@ func (b *builder) counter(m *metricName) metric.Int64Counter {
 // are made by name.
 func (b *builder) observable(m *metricName) {
 	switch {
-	case m.kind == histogram || m.name == checkpointFail.name:
+	case m.kind == histogram || m.name == checkpointFail.name || m.name == mailboxRefused.name:
 	case m.kind == counter:
 		c, err := b.meter.Int64ObservableCounter(m.name, metric.WithUnit(m.unit), metric.WithDescription(m.description))
 		b.note(m, err)

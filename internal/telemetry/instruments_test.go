@@ -23,7 +23,7 @@ func busy() Snapshot {
 			{Job: "quakes", Operator: "count", In: 4, Watermark: math.MinInt64, Lag: -1},
 			{Job: "quakes", Operator: "write", In: 4, Watermark: math.MaxInt64, Lag: -1},
 		},
-		Mailboxes: []MailboxStats{{Job: "quakes", Kind: "stage", Depth: 3, Bytes: 100, Refused: 1},
+		Mailboxes: []MailboxStats{{Job: "quakes", Kind: "stage", Depth: 3, Bytes: 100},
 			{Job: "quakes", Kind: "stage", Depth: 9, Bytes: 50}},
 		Edges:      []EdgeStats{{Job: "quakes", Edge: "parse-count", Credit: 100, Waiting: 12}},
 		Jobs:       []JobStats{{Job: "quakes", Restarts: 2, CheckpointBytes: 4096, Checkpoint: now.Add(-3 * time.Second)}, {Job: "new"}, {Job: "over", CheckpointBytes: 7}},
@@ -35,6 +35,7 @@ func busy() Snapshot {
 func recordAll(i *Instruments) {
 	i.CheckpointCompleted("quakes", 20*time.Millisecond)
 	i.CheckpointFailed("quakes", "timeout")
+	i.MailboxRefused("quakes", "stage")
 	i.Aligned("quakes", time.Millisecond)
 	i.Appended("orders", 60*time.Microsecond)
 }

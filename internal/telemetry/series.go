@@ -130,7 +130,6 @@ func (c *collection) flow(s *Snapshot) {
 	box := func(e *MailboxStats) labels { return labels{e.Job, e.Kind} }
 	field(c, &mailboxDepth, s.Mailboxes, highest, box, func(e *MailboxStats) int64 { return e.Depth })
 	field(c, &mailboxBytes, s.Mailboxes, add, box, func(e *MailboxStats) int64 { return e.Bytes })
-	field(c, &mailboxRefused, s.Mailboxes, add, box, func(e *MailboxStats) int64 { return e.Refused })
 	edge := func(e *EdgeStats) labels { return labels{e.Job, e.Edge} }
 	field(c, &edgeCredit, s.Edges, add, edge, func(e *EdgeStats) int64 { return e.Credit })
 	field(c, &edgeWaiting, s.Edges, add, edge, func(e *EdgeStats) int64 { return e.Waiting })

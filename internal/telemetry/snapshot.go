@@ -29,8 +29,8 @@ type OperatorStats struct {
 
 // MailboxStats are the figures of one actor's mailbox.
 type MailboxStats struct {
-	Job, Kind             string // kind of actor: "source", "stage", "partition", …
-	Depth, Bytes, Refused int64
+	Job, Kind    string // kind of actor: "task", "partition", …
+	Depth, Bytes int64
 }
 
 // EdgeStats are the figures of one channel of an edge between two chains.
