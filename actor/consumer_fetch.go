@@ -155,13 +155,12 @@ func (f *consumerFetch) relocate(wanted uint64) error {
 // takeIn adds the records of a batch to the window, as there is room for them.
 func (f *consumerFetch) takeIn(batch *RecordBatch) error {
 	l := f.lane
-	end := batch.Info.BaseOffset + uint64(batch.Info.Count)
-	for batch.Offset() < end {
+	for batch.Left() > 0 {
 		records, bytes, err := f.waitForRoom()
 		if err != nil {
 			return err
 		}
-		some := l.deliveries(batch, min(records, int(end-batch.Offset())), bytes)
+		some := l.deliveries(batch, min(records, batch.Left()), bytes)
 		if !l.add(f.run, some) {
 			return context.Canceled
 		}

@@ -13,7 +13,8 @@ import (
 type point struct {
 	seq  uint64
 	base uint64
-	time int64 // append time
+	end  uint64 // offset behind its last record
+	time int64  // append time
 }
 
 // sparseIndex remembers some batches of a log, to narrow the search for others.
@@ -152,8 +153,12 @@ func pointOf(e storage.Entry) (point, bool) {
 	if e.Kind != storage.Data {
 		return point{}, false
 	}
-	info, err := codec.ReadInfo(e.Data, codec.DefaultLimits())
-	return point{seq: e.Seq, base: info.BaseOffset, time: info.AppendTime}, err == nil
+	return pointOfBlock(block{seq: e.Seq, data: e.Data})
+}
+
+func pointOfBlock(b block) (point, bool) {
+	info, err := codec.ReadInfo(b.data, codec.DefaultLimits())
+	return point{seq: b.seq, base: info.BaseOffset, end: info.End(), time: info.AppendTime}, err == nil
 }
 
 // byOffset seeks the batch that holds an offset.

@@ -17,11 +17,13 @@ import (
 //
 // Owns: the log of the partition, as its only writer.
 // Receives: order (in batches), read and unread, askBounds, askOffsetAt,
-// askTrim, drain; and from its own I/O opened, flown, trimLocated, trimmed.
+// askTrim, askCompact, drain; and from its own I/O opened, flown, trimLocated,
+// trimmed, compacted.
 // Sends: acknowledgements to producers, batches to readers, answers to asks.
 // Keeps: the state of the log (logState), appends that wait for their turn, the
 // newest batches, reads that wait at the end.
-// Has under way: at most one append. While it is, the next batch collects.
+// Has under way: at most one append. While it is, the next batch collects. Besides,
+// at most one compaction.
 // Dies: when another owner has fenced it (all are told ErrFenced); when its log
 // is gone; after drain. A panic restarts it: it reads its log again.
 type partition struct {
@@ -48,6 +50,17 @@ type partition struct {
 
 	clock     *time.Timer // for the next look at what is to be dropped
 	retaining bool        // such a look is under way
+
+	compacting      *compacting                                  // the run under way; nil: none
+	compactions     uint64                                       // runs so far
+	compactAsked    []*pactor.PID                                // who wait for the next run
+	compactAfter    time.Time                                    // not before: the last one has failed
+	compactFailures int                                          // in a row
+	compactError    error                                        // of the last run
+	compactLooked   Compaction                                   // settings with which there was nothing to do, and nothing appended since
+	made            *madeLog                                     // waits to be put in force
+	dropHead        bool                                         // the head still has entries that were compacted
+	replaced        []func(context.Context, storage.Store) error // delete logs that are not in force
 }
 
 type phase uint8
@@ -92,7 +105,9 @@ type PartitionLimits struct {
 	IndexPoints     int // batches whose place is remembered; default 1,024
 	// RetentionEvery is how often it looks for records to drop; default
 	// DefaultRetentionEvery.
-	RetentionEvery time.Duration
+	RetentionEvery  time.Duration
+	CompactKeyBytes int // keys that one run of a compaction holds, at 64 bytes each; with more it takes several; default 64 MiB
+	CompactBytes    int // less is not worth a compaction, unless its MaxCompactionLag has passed; default 1 MiB
 }
 
 // DefaultPartitionLimits returns the defaults.
@@ -101,6 +116,7 @@ func DefaultPartitionLimits() PartitionLimits {
 		BatchBytes: 1 << 20, BatchSections: 16_384, SectionBytes: 4 << 20, QueueBytes: 32 << 20,
 		CacheBytes: 8 << 20, Producers: 4_096, SnapshotEntries: 4_096, SnapshotBytes: 64 << 20,
 		ReadBytes: 4 << 20, IndexPoints: 1_024, RetentionEvery: DefaultRetentionEvery,
+		CompactKeyBytes: 64 << 20, CompactBytes: 1 << 20,
 	}
 }
 
@@ -145,17 +161,22 @@ func (p *partition) Receive(ctx pactor.Context) {
 		p.landed(m)
 	case opened:
 		p.ready(m)
-	case read, unread, askBounds, askInfo, askOffsetAt, askTrim, askProducer:
+	case read, unread, askBounds, askInfo, askOffsetAt, askTrim, askProducer, askCompact:
 		p.request(sentWith{m, ctx.Sender()})
 	case trimLocated:
 		p.trimFound(m)
 	case trimmed:
 		p.trimDone(m)
+	case compacted:
+		p.runEnded(m)
 	case drain:
 		p.draining = true
 		p.advance()
 	case retain:
+		p.scheduleRetain()
 		p.retain()
+		p.compactDue()
+		p.dropReplaced(true)
 	case *pactor.Started:
 		p.self = ctx.Self()
 		p.scheduleRetain()
@@ -193,16 +214,22 @@ func (p *partition) request(r sentWith) {
 		p.trim(m, r.sender)
 	case askProducer:
 		p.sys.Send(r.sender, p.state.stand(m.id))
+	case askCompact:
+		p.compactNow(r.sender)
 	}
 }
 
 func (p *partition) bounds() Bounds { return Bounds{First: p.state.low, Next: p.state.next} }
 
 func (p *partition) info(sender *pactor.PID) {
-	info, log := PartitionInfo{Partition: p.config.index, Bounds: p.bounds()}, p.log
-	p.answerLater(sender, func(ctx context.Context) (any, error) {
-		b, err := log.Bounds(ctx)
-		info.Bytes = b.Bytes
+	info := PartitionInfo{Partition: p.config.index, Bounds: p.bounds(), Compaction: p.compactionInfo()}
+	c := p.compactor("", false)
+	p.answerLater(sender, c.view, func(ctx context.Context) (any, error) {
+		b, err := c.head.log.Bounds(ctx)
+		if err == nil {
+			err = info.Compaction.measure(ctx, c)
+		}
+		info.Bytes = b.Bytes + info.Compaction.CleanBytes
 		return info, err
 	})
 }
@@ -213,11 +240,9 @@ func (p *partition) open() {
 		return
 	}
 	p.phase = phaseOpening
-	former := p.log
+	former := p.closeLogs()
 	p.background(func(ctx context.Context) any {
-		if former != nil {
-			former.Close() // it is replaced by a new handle; nothing waits for it
-		}
+		former() // they are replaced by new handles; nothing waits for them
 		o, err := openPartition(ctx, p.sys.store, p.config, p.nonce)
 		return opened{p.run, o, err}
 	}, func(err error) { p.ready(opened{run: p.run, err: err}) })
@@ -235,6 +260,7 @@ func (p *partition) ready(m opened) {
 		return
 	}
 	p.phase, p.openLog = phaseReady, *m.openLog
+	p.replaced, p.dropHead, p.compactLooked = m.leftBehind, m.halfDropped, Compaction{}
 	p.sys.log.Debug("partition opened", "topic", p.config.topic, "partition", p.config.index,
 		"next", p.state.next, "epoch", p.epoch, "entries_read", p.unsaved.entries)
 	if p.epoch == 0 { // there is no space for our marker: read only
@@ -303,8 +329,21 @@ func (p *partition) abandon(err error) {
 		p.answer(t, err)
 	}
 	p.parked, p.waiters, p.trims = nil, nil, nil
-	if log := p.log; log != nil {
-		p.log = nil
-		p.sys.Go(func(context.Context) { log.Close() })
+	p.stopCompacting(err)
+	closeLogs := p.closeLogs()
+	p.log, p.clean = nil, nil
+	p.sys.Go(func(context.Context) { closeLogs() })
+}
+
+// closeLogs returns what closes the handles that there are.
+func (p *partition) closeLogs() func() {
+	log, clean := p.log, p.clean
+	return func() {
+		if log != nil {
+			log.Close()
+		}
+		if clean != nil {
+			clean.log.Close()
+		}
 	}
 }

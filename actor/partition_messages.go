@@ -75,6 +75,8 @@ func (e *CorruptError) Unwrap() error { return e.Err }
 type read struct {
 	offset   uint64
 	seq      uint64 // where the batch is believed to begin; 0: not known
+	log      uint64 // in which log: see block
+	tries    int    // how often what was to be read had gone meanwhile
 	bytesMax int
 	answer   chan<- readReply // has room for one
 }

@@ -15,10 +15,14 @@ import (
 type openLog struct {
 	log      storage.Log
 	state    *logState
-	epoch    uint64 // sequence of our marker; 0 when there was no space for one
-	first    uint64 // sequence of the oldest entry
-	stateSeq uint64 // sequence of the newest snapshot; 0 when there is none
-	unsaved  saving // what came after it
+	epoch    uint64    // sequence of our marker; 0 when there was no space for one
+	first    uint64    // sequence of the oldest entry
+	stateSeq uint64    // sequence of the newest snapshot; 0 when there is none
+	unsaved  saving    // what came after it
+	clean    *cleanLog // the compacted log in force; nil: there is none
+
+	halfDropped bool                                         // entries in front of first are still there
+	leftBehind  []func(context.Context, storage.Store) error // delete compacted logs that are not in force
 }
 
 // saving counts what a snapshot would spare the next owner.
@@ -45,10 +49,37 @@ func openPartition(ctx context.Context, store storage.Store, c *partitionConfig,
 	if err = o.load(ctx); err == nil {
 		err = o.fence(ctx, c, nonce)
 	}
+	if err == nil {
+		err = o.openClean(ctx, store, c)
+	}
 	if err != nil {
 		return nil, errors.Join(err, log.Close())
 	}
 	return o, nil
+}
+
+// openClean opens the compacted log in force, and finds those that are not.
+func (o *openLog) openClean(ctx context.Context, store storage.Store, c *partitionConfig) (err error) {
+	d := o.state.cleaned
+	if d == nil && !c.settings.Load().Compaction.Enabled {
+		return nil
+	}
+	if o.epoch != 0 {
+		left, err := leftBehind(ctx, store, c.log, o.epoch, d)
+		if err != nil {
+			return err
+		}
+		for _, name := range left {
+			o.leftBehind = append(o.leftBehind, func(ctx context.Context, s storage.Store) error { return s.DeleteLog(ctx, name) })
+		}
+	}
+	if d == nil {
+		return nil
+	}
+	if o.clean, err = openCleanLog(ctx, store, d, c); err == nil {
+		o.clean.low.Store(o.state.low)
+	}
+	return err
 }
 
 // load restores the newest snapshot, and finds the oldest record.
@@ -65,17 +96,28 @@ func (o *openLog) load(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
-	if err := o.state.restore(entry.Data); err != nil {
-		return fmt.Errorf("entry %d: %w", entry.Seq, err)
+	if err := o.restore(entry); err != nil {
+		return err
 	}
-	o.stateSeq, o.state.covers = entry.Seq, entry.Seq
 	// A trim on a full store drops entries without a snapshot that says so.
 	search := searcher{o.log, &sparseIndex{max: 2}, o.first, bounds.Last}
 	oldest, found, err := search.header(ctx, o.first, bounds.Last+1)
-	if found {
-		o.state.low = max(o.state.low, oldest.base)
+	if c := o.state.cleaned; found && (c == nil || oldest.base > c.end) {
+		o.state.low, o.state.cleaned = max(o.state.low, oldest.base), nil
 	}
 	return err
+}
+
+// restore takes over a snapshot, and with it what it says about the logs.
+func (o *openLog) restore(e storage.Entry) error {
+	if err := o.state.restore(e.Data); err != nil {
+		return fmt.Errorf("entry %d: %w", e.Seq, err)
+	}
+	o.stateSeq, o.state.covers, o.unsaved = e.Seq, e.Seq, saving{}
+	if c := o.state.cleaned; c != nil && c.head > o.first {
+		o.first, o.halfDropped = c.head, true
+	}
+	return nil
 }
 
 // readOn brings the state up to the end of the log.
@@ -94,6 +136,9 @@ func (o *openLog) readOn(ctx context.Context, bytesMax int) error {
 }
 
 func (o *openLog) apply(e storage.Entry) error {
+	if e.Kind == storage.State { // the former owner's last: it may have dropped something since
+		return o.restore(e)
+	}
 	o.unsaved.entries++
 	o.unsaved.bytes += len(e.Data)
 	if e.Kind != storage.Data {

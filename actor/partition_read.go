@@ -47,7 +47,7 @@ const indexEvery = 16
 func (p *partition) publish(b block, appendTime int64) {
 	p.cache.add(b)
 	if b.seq%indexEvery == 0 {
-		p.index.add(point{b.seq, b.base, appendTime})
+		p.index.add(point{b.seq, b.base, b.end, appendTime})
 	}
 	for _, w := range p.waiters {
 		w.reply(readReply{blocks: []block{b}})
@@ -56,19 +56,30 @@ func (p *partition) publish(b block, appendTime int64) {
 	p.waiters = p.waiters[:0]
 }
 
+// readTries bounds how often a read begins again because what it was to read has
+// gone meanwhile: a compacted log has taken its place.
+const readTries = 8
+
 // readStore answers from the store, in a goroutine. It sees nothing beyond what
 // is acknowledged now: the entry after that may not be on disk yet.
 func (p *partition) readStore(r read) {
-	search, name := p.searcher(), p.config.String()
+	v, name, sys, self := p.view(), p.config.String(), p.sys, p.self
 	r.bytesMax = min(r.bytesMax, p.config.limits.ReadBytes)
-	ok := p.sys.Go(func(ctx context.Context) {
-		blocks, err := search.blocks(ctx, r)
+	ok := sys.Go(func(ctx context.Context) {
+		defer v.release()
+		blocks, moved, err := v.blocks(ctx, r)
+		if moved && r.tries < readTries {
+			r.seq, r.tries = 0, r.tries+1
+			sys.Send(self, r)
+			return
+		}
 		if err != nil {
 			err = fmt.Errorf("read %s: %w", name, err)
 		}
 		r.reply(readReply{blocks, err})
 	})
 	if !ok {
+		v.release()
 		r.reply(readReply{err: ErrClosed})
 	}
 }
@@ -94,7 +105,7 @@ func (s *searcher) blocks(ctx context.Context, r read) ([]block, error) {
 			return nil, err
 		}
 		if len(entries) == 0 {
-			return nil, fmt.Errorf("%w: the log ends before entry %d", ErrCorrupt, seq)
+			return nil, s.endsBefore(seq)
 		}
 		blocks = appendBlocks(blocks, entries, s.last)
 		seq = entries[len(entries)-1].Seq + 1
@@ -103,6 +114,10 @@ func (s *searcher) blocks(ctx context.Context, r read) ([]block, error) {
 		return nil, fmt.Errorf("%w: no entry up to %d holds offset %d", ErrCorrupt, s.last, r.offset)
 	}
 	return blocks, nil
+}
+
+func (s *searcher) endsBefore(seq uint64) error {
+	return fmt.Errorf("%w: the log %s ends before entry %d", ErrCorrupt, s.log.Name(), seq)
 }
 
 func appendBlocks(blocks []block, entries []storage.Entry, last uint64) []block {
@@ -116,18 +131,19 @@ func appendBlocks(blocks []block, entries []storage.Entry, last uint64) []block 
 
 // offsetAt searches by append time.
 func (p *partition) offsetAt(m askOffsetAt, sender *pactor.PID) {
-	search, low, next := p.searcher(), p.state.low, p.state.next
-	p.answerLater(sender, func(ctx context.Context) (any, error) {
-		at, err := search.since(ctx, m.millis, low, next)
-		return max(at.base, low), err
+	v := p.view()
+	p.answerLater(sender, v, func(ctx context.Context) (any, error) {
+		at, err := v.since(ctx, m.millis)
+		return max(at.low, v.low), err
 	})
 }
 
-// answerLater runs I/O that does not concern the state of the partition, and
-// sends the answer.
-func (p *partition) answerLater(sender *pactor.PID, io func(context.Context) (any, error)) {
+// answerLater runs I/O that does not concern the state of the partition, sends the
+// answer, and releases the view it is about.
+func (p *partition) answerLater(sender *pactor.PID, v *view, io func(context.Context) (any, error)) {
 	sys, name := p.sys, p.config.String()
 	ok := sys.Go(func(ctx context.Context) {
+		defer v.release()
 		answer, err := io(ctx)
 		if err != nil {
 			answer = fmt.Errorf("%s: %w", name, err)
@@ -135,6 +151,7 @@ func (p *partition) answerLater(sender *pactor.PID, io func(context.Context) (an
 		sys.Send(sender, answer)
 	})
 	if !ok {
+		v.release()
 		sys.Send(sender, ErrClosed)
 	}
 }
@@ -143,8 +160,7 @@ func (p *partition) answerLater(sender *pactor.PID, io func(context.Context) (an
 // state, which would otherwise be lost with the entries it is made of; drop.
 type trim struct {
 	sender *pactor.PID // nil: nobody asked for it, retention is due
-	low    uint64      // offset of the first record that stays
-	seq    uint64      // and its entry
+	place              // of the first record that stays
 	err    error
 }
 
@@ -153,16 +169,14 @@ func (p *partition) trim(m askTrim, sender *pactor.PID) {
 		p.sys.Send(sender, p.outOfRange(m.before))
 		return
 	}
-	t := &trim{sender: sender, low: p.state.next, seq: p.state.covers + 1}
-	search, run, all := p.searcher(), p.run, m.before == p.state.next
-	p.background(func(ctx context.Context) any {
+	t := &trim{sender: sender, place: place{low: p.state.next, seq: p.state.covers + 1}}
+	run, all := p.run, m.before == p.state.next
+	p.look(func(ctx context.Context, v *view) any {
 		if all {
 			return trimLocated{run, t, nil}
 		}
-		found, ok, err := search.find(ctx, byOffset(m.before))
-		if t.low, t.seq = found.base, found.seq; !ok {
-			t.low, t.seq = 0, search.first
-		}
+		var err error
+		t.place, err = v.before(ctx, m.before)
 		return trimLocated{run, t, err}
 	}, func(err error) { p.answer(t, err) })
 }
@@ -199,7 +213,7 @@ func (p *partition) trimFound(m trimLocated) {
 // state covers can go: that is what makes space.
 func (p *partition) trimSaved(saveErr error) {
 	for _, t := range p.trims {
-		if t.err = saveErr; saveErr != nil {
+		if t.err = saveErr; saveErr != nil && t.log == 0 {
 			t.seq = min(t.seq, p.stateSeq)
 		}
 		p.dropEntries(t)
@@ -207,17 +221,36 @@ func (p *partition) trimSaved(saveErr error) {
 	p.trims = nil
 }
 
+// dropEntries drops those in front of a place. If that is in a compacted log which
+// is not in force any more there is nothing to drop.
 func (p *partition) dropEntries(t *trim) {
-	log, run := p.log, p.run
+	clean, log, run := p.clean, p.log, p.run
+	if t.log != 0 && (clean == nil || clean.id != t.log) {
+		p.trimDone(trimmed{run, t, nil})
+		return
+	}
 	p.background(func(ctx context.Context) any {
+		switch {
+		case t.log != 0:
+			return trimmed{run, t, clean.log.Trim(ctx, t.seq)}
+		case clean != nil && t.low >= clean.end: // it could not be taken out of force
+			if err := clean.log.Trim(ctx, clean.last+1); err != nil {
+				return trimmed{run, t, err}
+			}
+		}
 		return trimmed{run, t, log.Trim(ctx, t.seq)}
 	}, func(err error) { p.answer(t, err) })
 }
 
 func (p *partition) trimDone(m trimmed) {
-	if m.run == p.run && m.err == nil {
+	switch c := p.clean; {
+	case m.run != p.run || m.err != nil:
+	case m.trim.log == 0:
 		p.first = max(p.first, m.trim.seq)
 		p.index.trim(p.first)
+	case c != nil && c.id == m.trim.log:
+		c.first.Store(max(c.first.Load(), m.trim.seq))
+		c.index.trim(m.trim.seq)
 	}
 	if err := errors.Join(m.err, m.trim.err); err != nil {
 		p.answer(m.trim, fmt.Errorf("trim %s: %w", p.config, err))

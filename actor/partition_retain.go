@@ -22,7 +22,6 @@ func (p *partition) scheduleRetain() {
 // retain looks for what is to be dropped, in the background. A log that nobody
 // has opened is opened now and looked at the next time.
 func (p *partition) retain() {
-	defer p.scheduleRetain()
 	keep := p.config.settings.Load().Retention
 	if p.draining || p.retaining || keep.Forever {
 		return
@@ -31,10 +30,10 @@ func (p *partition) retain() {
 		p.open()
 		return
 	}
-	k := keeper{searcher: p.searcher(), low: p.state.low, next: p.state.next, now: time.Now()}
-	run, t := p.run, &trim{low: p.state.low, seq: p.first}
+	run, t, now := p.run, &trim{place: place{low: p.state.low, seq: p.first}}, time.Now()
 	p.retaining = true
-	p.background(func(ctx context.Context) any {
+	p.look(func(ctx context.Context, v *view) any {
+		k := keeper{view: v, now: now}
 		err := k.find(ctx, keep, t)
 		return trimLocated{run, t, err}
 	}, func(error) { p.retaining = false })
@@ -42,9 +41,8 @@ func (p *partition) retain() {
 
 // keeper finds the oldest batch that is to be kept.
 type keeper struct {
-	*searcher
-	low, next uint64
-	now       time.Time
+	*view
+	now time.Time
 }
 
 func (k *keeper) find(ctx context.Context, keep Retention, t *trim) error {
@@ -53,14 +51,14 @@ func (k *keeper) find(ctx context.Context, keep Retention, t *trim) error {
 			return err
 		}
 	}
-	if n := uint64(keep.Records); n > 0 && k.next-k.low > n {
-		at, found, err := k.searcher.find(ctx, byOffset(k.next-n))
+	// What was compacted does not count: a topic is not compacted and told to keep so
+	// many records, but it may have been compacted once.
+	if n := uint64(keep.Records); n > 0 && k.next-k.begin() > n {
+		at, err := k.before(ctx, k.next-n)
 		if err != nil {
 			return err
 		}
-		if found {
-			t.later(at.base, at.seq)
-		}
+		t.later(at)
 	}
 	if keep.Bytes > 0 {
 		return k.byBytes(ctx, keep.Bytes, t)
@@ -69,16 +67,16 @@ func (k *keeper) find(ctx context.Context, keep Retention, t *trim) error {
 }
 
 // later moves the trim on, never back.
-func (t *trim) later(low, seq uint64) {
-	if low > t.low {
-		t.low, t.seq = low, seq
+func (t *trim) later(to place) {
+	if to.low > t.low {
+		t.place = to
 	}
 }
 
 func (k *keeper) byAge(ctx context.Context, age time.Duration, t *trim) error {
-	kept, err := k.since(ctx, k.now.Add(-age).UnixMilli(), k.low, k.next)
+	kept, err := k.since(ctx, k.now.Add(-age).UnixMilli())
 	if err == nil {
-		t.later(kept.base, kept.seq)
+		t.later(kept)
 	}
 	return err
 }
@@ -86,28 +84,38 @@ func (k *keeper) byAge(ctx context.Context, age time.Duration, t *trim) error {
 // byBytes reads what is to go: that is the only way to know how much it is. The
 // newest batch stays in any case.
 func (k *keeper) byBytes(ctx context.Context, most int64, t *trim) error {
-	b, err := k.log.Bounds(ctx)
-	if err != nil {
-		return err
-	}
+	b, err := k.head.log.Bounds(ctx)
 	excess := int64(b.Bytes) - most
-	for seq := k.first; excess > 0 && seq <= k.last; {
-		entries, err := k.log.Read(ctx, seq, retainReadBytes)
+	if c := k.clean; err == nil && c != nil {
+		if b, err = c.log.Bounds(ctx); err == nil {
+			excess, err = k.drop(ctx, c.searcher(), c.id, excess+int64(b.Bytes), t)
+		}
+	}
+	if err == nil && excess > 0 {
+		_, err = k.drop(ctx, k.head, 0, excess, t)
+	}
+	return err
+}
+
+// drop has batches of one of the logs dropped, and returns what is still too much.
+func (k *keeper) drop(ctx context.Context, s *searcher, log uint64, excess int64, t *trim) (int64, error) {
+	for seq := s.first; excess > 0 && seq <= s.last; {
+		entries, err := s.log.Read(ctx, seq, retainReadBytes)
 		if err != nil || len(entries) == 0 {
-			return err
+			return excess, err
 		}
 		for _, e := range entries {
 			if at, ok := pointOf(e); ok {
-				t.later(at.base, at.seq)
+				t.later(place{at.base, log, at.seq})
 				if excess <= 0 {
-					return nil
+					return excess, nil
 				}
 			}
 			excess -= int64(len(e.Data)) + entryOverhead
 			seq = e.Seq + 1
 		}
 	}
-	return nil
+	return excess, nil
 }
 
 // retainReadBytes is how much is read at once.

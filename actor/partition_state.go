@@ -22,10 +22,11 @@ const producerSpans = 5
 // plus the entries that follow. So it is the same for an owner that wrote the
 // entries and for a successor that reads them.
 type logState struct {
-	covers     uint64 // sequence of the last entry that is accounted for
-	next       uint64 // offset of the next record
-	low        uint64 // offset of the oldest record that may be read
-	appendTime int64  // of the newest batch, Unix milliseconds
+	covers     uint64   // sequence of the last entry that is accounted for
+	next       uint64   // offset of the next record
+	low        uint64   // offset of the oldest record that may be read
+	appendTime int64    // of the newest batch, Unix milliseconds
+	cleaned    *cleaned // the compacted log in force; nil: there is none
 
 	producersMax int
 	producers    map[string]*producer
@@ -124,14 +125,24 @@ func (p *producer) offsetOf(seq uint64) (uint64, bool) {
 	return NoOffset, false
 }
 
-// stateVersion begins every snapshot.
-const stateVersion = 1
+// stateVersion begins every snapshot, or stateVersionClean where a compacted log is
+// in force.
+const (
+	stateVersion      = 1
+	stateVersionClean = 2
+)
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // snapshot returns the state as bytes: a version, varints, and a CRC-32C.
-func (s *logState) snapshot() []byte {
+func (s *logState) snapshot() []byte { return s.snapshotWith(s.cleaned) }
+
+// snapshotWith is of the state with another compacted log in force.
+func (s *logState) snapshotWith(c *cleaned) []byte {
 	b := []byte{stateVersion}
+	if c != nil {
+		b[0] = stateVersionClean
+	}
 	for _, v := range []uint64{s.covers, s.next, s.low, uint64(s.appendTime), uint64(len(s.producers))} {
 		b = binary.AppendUvarint(b, v)
 	}
@@ -147,6 +158,9 @@ func (s *logState) snapshot() []byte {
 			b = binary.AppendUvarint(b, n.base)
 		}
 	}
+	if c != nil {
+		b = c.append(b)
+	}
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
@@ -158,8 +172,8 @@ func (s *logState) restore(b []byte) error {
 	if len(b) < 5 || crc32.Checksum(b[:len(b)-4], castagnoli) != binary.BigEndian.Uint32(b[len(b)-4:]) {
 		return errSnapshot
 	}
-	if b[0] != stateVersion {
-		return fmt.Errorf("the partition's state snapshot has version %d, this release reads %d: update Troupe", b[0], stateVersion)
+	if b[0] != stateVersion && b[0] != stateVersionClean {
+		return fmt.Errorf("the partition's state snapshot has version %d, this release reads up to %d: update Troupe", b[0], stateVersionClean)
 	}
 	r := varints{b: b[1 : len(b)-4]}
 	*s = *newLogState(s.producersMax)
@@ -167,6 +181,9 @@ func (s *logState) restore(b []byte) error {
 	s.covers, s.next, s.low, s.appendTime = r.next(), r.next(), r.next(), int64(r.next())
 	for n := r.count(4); n > 0 && r.err == nil; n-- {
 		s.restoreProducer(&r)
+	}
+	if b[0] == stateVersionClean {
+		s.cleaned = readCleaned(&r)
 	}
 	if r.err != nil || len(r.b) != 0 {
 		return errSnapshot

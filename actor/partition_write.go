@@ -18,6 +18,7 @@ type flight struct {
 	sections []codec.Section
 	data     []byte
 	began    time.Time
+	clean    *cleanLog // of a snapshot: the compacted log that it puts in force, or leaves so
 
 	outcome outcome // isStored, notStored, ownerChanged or logGone
 	marker  uint64  // sequence of the marker that took its place; 0: none
@@ -62,7 +63,7 @@ func (p *partition) advance() {
 	switch {
 	case p.epoch == 0 && len(p.queue)+len(p.trims) > 0:
 		p.open() // perhaps there is space for our marker now
-	case len(p.trims) > 0, p.snapshotDue():
+	case len(p.trims) > 0, p.made != nil, p.snapshotDue():
 		p.launchSnapshot()
 	case len(p.queue) > 0:
 		p.launchBatch()
@@ -82,7 +83,9 @@ func (p *partition) launchSnapshot() {
 	for _, t := range p.trims {
 		p.state.low = max(p.state.low, t.low)
 	}
-	p.launch(&flight{kind: storage.State, data: p.state.snapshot()})
+	f := &flight{kind: storage.State, clean: p.nextClean()}
+	f.data = p.state.snapshotWith(describe(f.clean))
+	p.launch(f)
 }
 
 // launchBatch makes one batch of what waits.
@@ -171,6 +174,7 @@ func (p *partition) stored(f *flight) {
 	if f.kind == storage.State {
 		p.state.applyMarker(seq)
 		p.stateSeq, p.unsaved = seq, saving{}
+		p.putInForce(f.clean)
 		p.trimSaved(nil)
 		return
 	}
@@ -180,6 +184,7 @@ func (p *partition) stored(f *flight) {
 	}
 	p.unsaved.entries++
 	p.unsaved.bytes += len(f.data)
+	p.compactLooked = Compaction{}
 	p.plan.settleAt(f.info.BaseOffset)
 	p.plan.reset()
 	p.publish(block{seq: seq, base: f.info.BaseOffset, end: p.state.next, data: f.data}, f.info.AppendTime)
@@ -209,6 +214,7 @@ func (p *partition) snapshotFailed(err error) {
 	p.sys.log.Warn("the state of a partition was not saved", "topic", p.config.topic,
 		"partition", p.config.index, "err", err)
 	p.unsaved = saving{entries: 1}
+	p.notInForce(err)
 	p.trimSaved(err)
 }
 

@@ -159,8 +159,13 @@ func (p *Producer) encode(records []codec.Record) (codec.Section, error) {
 	}
 	limits, most := codec.DefaultLimits(), p.topic.sys.limits.SectionBytes
 	s.Records = slices.Grow(s.Records, min(roomFor(records), most))
+	compacted := p.topic.settings.Load().Compaction.Enabled
 	for i := range records {
-		if err := limits.Check(&records[i]); err != nil {
+		err := limits.Check(&records[i])
+		if err == nil && compacted && records[i].Key == nil {
+			err = ErrNoKey
+		}
+		if err != nil {
 			return s, fmt.Errorf("record %d: %w", i, err)
 		}
 		s.Add(&records[i])

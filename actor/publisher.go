@@ -186,6 +186,9 @@ func (p *Publisher) publish(ctx context.Context, partition int, r *Record, done 
 	if err := limits.Check(r); err != nil {
 		return Future{}, p.refused(err)
 	}
+	if r.Key == nil && p.topic.settings.Load().Compaction.Enabled {
+		return Future{}, p.refused(ErrNoKey)
+	}
 	partition, err := p.choose(partition, r)
 	if err != nil {
 		return Future{}, p.refused(err)

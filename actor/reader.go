@@ -58,6 +58,7 @@ type Reader struct {
 	offset uint64 // of the next record to deliver
 	blocks []block
 	seq    uint64         // entry after the blocks; 0: not known
+	log    uint64         // and the log it is in
 	answer chan readReply // of the request under way; nil: none
 	closed bool
 	meter  *telemetry.TopicMeter
@@ -173,12 +174,12 @@ func (r *Reader) fromBlocks() (*codec.Batch, error) {
 		if err != nil {
 			return nil, r.unreadable(r.blocks[0], err)
 		}
-		end := batch.Info.BaseOffset + uint64(batch.Info.Count)
-		if end > r.offset && batch.Info.BaseOffset > r.offset {
+		end := batch.Info.End()
+		if batch.Info.BaseOffset > r.offset && !batch.Info.Sparse && !r.blocks[0].gap {
 			return nil, r.gap(batch.Info.BaseOffset)
 		}
 		if end > r.offset {
-			if err := batch.Skip(int(r.offset - batch.Info.BaseOffset)); err != nil {
+			if err := batch.SkipTo(r.offset); err != nil {
 				return nil, r.unreadable(r.blocks[0], err)
 			}
 			r.advance(end)
@@ -217,7 +218,7 @@ func (r *Reader) request() {
 }
 
 func (r *Reader) send(offset uint64) {
-	message := read{offset: offset, seq: r.seq, bytesMax: readerBytes, answer: r.answer}
+	message := read{offset: offset, seq: r.seq, log: r.log, bytesMax: readerBytes, answer: r.answer}
 	r.topic.sys.Send(r.ref.pid.Load(), message)
 }
 
@@ -234,9 +235,9 @@ func (r *Reader) take(reply readReply) error {
 	if err != nil {
 		return nil // it will be reported in its turn
 	}
-	r.seq = last.seq + 1
+	r.seq, r.log = last.seq+1, last.log
 	r.answer = make(chan readReply, 1)
-	r.send(info.BaseOffset + uint64(info.Count))
+	r.send(info.End())
 	return nil
 }
 

@@ -36,6 +36,8 @@ type System struct {
 	tracer     *telemetry.Tracer
 	messaging  *telemetry.Messaging
 
+	compactions chan struct{} // has room for the partitions that are compacted at the same time
+
 	refusals    atomic.Int64
 	deadLetters atomic.Int64
 	attempts    atomic.Uint64 // begun by all jobs
@@ -99,7 +101,7 @@ func NewSystem(store storage.Store, opts ...Option) *System {
 		onAppend:   func(Appended) {},
 		mailboxes:  map[string]*Mailbox{},
 	}
-	s.limits = DefaultPartitionLimits()
+	s.limits, s.compactions = DefaultPartitionLimits(), make(chan struct{}, CompactionsAtOnce)
 	s.topics = newTopics(s)
 	for _, o := range opts {
 		o(s)

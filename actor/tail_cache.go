@@ -7,6 +7,8 @@ type block struct {
 	seq  uint64
 	base uint64
 	end  uint64 // offset after its last record
+	log  uint64 // id of the compacted log it is from; 0: the head
+	gap  bool   // compaction has taken away what was in front of it
 	data []byte
 }
 
@@ -23,6 +25,15 @@ func (c *tailCache) add(n block) {
 	c.blocks = append(c.blocks, n)
 	c.bytes += len(n.data)
 	for len(c.blocks) > 1 && c.bytes > c.max {
+		c.bytes -= len(c.blocks[0].data)
+		c.blocks[0].data = nil
+		c.blocks = c.blocks[1:]
+	}
+}
+
+// trim forgets the batches below an offset.
+func (c *tailCache) trim(before uint64) {
+	for len(c.blocks) > 0 && c.blocks[0].end <= before {
 		c.bytes -= len(c.blocks[0].data)
 		c.blocks[0].data = nil
 		c.blocks = c.blocks[1:]

@@ -80,11 +80,18 @@ func (t *Topic) Purge(ctx context.Context) error {
 	return nil
 }
 
+// Compact compacts a partition now, whether or not that is worth it, and says what
+// came of it. The head stays as it is: see Compaction.
+func (t *Topic) Compact(ctx context.Context, partition int) (CompactionInfo, error) {
+	return askPartition[CompactionInfo](ctx, t, partition, askCompact{})
+}
+
 // PartitionInfo describes a partition.
 type PartitionInfo struct {
 	Partition int
 	Bounds
-	Bytes uint64 // stored, with the store's overhead
+	Bytes      uint64 // stored, with the store's overhead
+	Compaction CompactionInfo
 }
 
 // Describe returns what the partitions hold.

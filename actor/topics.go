@@ -50,12 +50,16 @@ type TopicConfig struct {
 	Partitions  int // default 1, at most PartitionsMax
 	Durability  Durability
 	Compression Compression
-	Retention   Retention // default DefaultRetention
+	Retention   Retention  // default DefaultRetention; for ever if the topic is compacted
+	Compaction  Compaction // default: none
 }
 
 func (c TopicConfig) withDefaults() TopicConfig {
 	if c.Partitions == 0 {
 		c.Partitions = 1
+	}
+	if c.Compaction = c.Compaction.withDefaults(); c.Compaction.Enabled && c.Retention == (Retention{}) {
+		c.Retention.Forever = true
 	}
 	c.Retention = c.Retention.withDefault()
 	return c
@@ -215,7 +219,14 @@ func checkTopic(name string, c TopicConfig) error {
 	if durabilityNames[c.Durability] == "" || compressionNames[c.Compression] == "" {
 		return fmt.Errorf("topic %s: there is no durability %d or no compression %d", name, c.Durability, c.Compression)
 	}
-	if err := c.Retention.check(); err != nil {
+	err := c.Retention.check()
+	if err == nil {
+		err = c.Compaction.check()
+	}
+	if err == nil && c.Compaction.Enabled && c.Retention.Records > 0 {
+		err = errors.New("a compacted topic cannot be told to keep so many records: give its Retention an Age or Bytes")
+	}
+	if err != nil {
 		return fmt.Errorf("topic %s: %w", name, err)
 	}
 	return nil
@@ -303,6 +314,7 @@ func difference(has, wants TopicConfig) error {
 	add("durability", durabilityNames[has.Durability], durabilityNames[wants.Durability])
 	add("compression", compressionNames[has.Compression], compressionNames[wants.Compression])
 	add("retention", has.Retention, wants.Retention)
+	add("compaction", has.Compaction, wants.Compaction)
 	if all == nil {
 		return nil
 	}
@@ -433,10 +445,17 @@ type storedTopic struct {
 	KeepMs      int64 `json:"keep_ms,omitempty"`
 	KeepBytes   int64 `json:"keep_bytes,omitempty"`
 	KeepRecords int64 `json:"keep_records,omitempty"`
-	Deleting    bool  `json:"deleting,omitempty"`
+
+	Compaction *storedCompaction `json:"compaction,omitempty"`
+	Deleting   bool              `json:"deleting,omitempty"`
 }
 
-const directoryVersion = 1
+// directoryVersion is written where no topic has what an earlier release would pass
+// over, and directoryVersionMax otherwise.
+const (
+	directoryVersion    = 1
+	directoryVersionMax = 2 // topics may be compacted
+)
 
 var (
 	durabilityNames  = map[Durability]string{Fsync: "fsync", Interval: "interval", Memory: "memory"}
@@ -445,11 +464,12 @@ var (
 
 func storedTopicOf(c TopicConfig) storedTopic {
 	return storedTopic{Partitions: c.Partitions, Durability: durabilityNames[c.Durability], Compression: compressionNames[c.Compression],
-		KeepMs: c.Retention.Age.Milliseconds(), KeepBytes: c.Retention.Bytes, KeepRecords: c.Retention.Records}
+		KeepMs: c.Retention.Age.Milliseconds(), KeepBytes: c.Retention.Bytes, KeepRecords: c.Retention.Records,
+		Compaction: storedCompactionOf(c.Compaction)}
 }
 
 func (t storedTopic) config() (TopicConfig, error) {
-	c := TopicConfig{Partitions: t.Partitions, Retention: Retention{Age: time.Duration(t.KeepMs) * time.Millisecond,
+	c := TopicConfig{Partitions: t.Partitions, Compaction: t.Compaction.compaction(), Retention: Retention{Age: time.Duration(t.KeepMs) * time.Millisecond,
 		Bytes: t.KeepBytes, Records: t.KeepRecords}}
 	c.Retention.Forever = c.Retention == Retention{}
 	var durable, compressed bool
@@ -495,8 +515,8 @@ func (d *topics) load(ctx context.Context) (*directory, error) {
 	if err := json.Unmarshal(entry.Data, all); err != nil {
 		return nil, fmt.Errorf("the directory of topics (log %s, entry %d) is damaged: %w: %w", metaLog, entry.Seq, ErrCorrupt, err)
 	}
-	if all.Version != directoryVersion {
-		return nil, fmt.Errorf("the directory of topics has version %d, this release reads %d: update Troupe", all.Version, directoryVersion)
+	if all.Version < directoryVersion || all.Version > directoryVersionMax {
+		return nil, fmt.Errorf("the directory of topics has version %d, this release reads up to %d: update Troupe", all.Version, directoryVersionMax)
 	}
 	all.seq = entry.Seq // only states are ever appended here
 	return all, nil
@@ -540,6 +560,12 @@ func (d *topics) change(ctx context.Context, f func(*directory) (bool, error)) e
 }
 
 func (d *topics) write(ctx context.Context, all *directory) error {
+	all.Version = directoryVersion
+	for _, t := range all.Topics {
+		if t.Compaction != nil {
+			all.Version = directoryVersionMax
+		}
+	}
 	data, err := json.Marshal(all)
 	if err != nil {
 		return err

@@ -157,14 +157,15 @@ func (r *partitionReader[T]) Read(ctx context.Context, b *topology.Batch[T], max
 		if err != nil {
 			return err
 		}
-		r.batch = batch
+		r.batch, r.offset = batch, batch.Offset() // what lies between was compacted away
 	}
 	for b.Len() < max && r.offset < r.until {
+		at := r.offset
 		if !r.batch.Next(&r.record) {
 			return r.endOfBatch(ctx, b, max)
 		}
-		r.offset++
-		if err := r.decode(b); err != nil {
+		r.offset = r.batch.Offset()
+		if err := r.decode(b, at); err != nil {
 			return err
 		}
 	}
@@ -185,12 +186,12 @@ func (r *partitionReader[T]) endOfBatch(ctx context.Context, b *topology.Batch[T
 	return r.Read(ctx, b, max)
 }
 
-func (r *partitionReader[T]) decode(b *topology.Batch[T]) error {
+func (r *partitionReader[T]) decode(b *topology.Batch[T], at uint64) error {
 	v, err := r.value()
 	if err != nil {
 		return &dataflow.RecordError{
 			Raw:   append([]byte{}, r.record.Value...),
-			Where: fmt.Sprintf("topic %s, partition %d, offset %d", r.topic.Name(), r.partition, r.offset-1),
+			Where: fmt.Sprintf("topic %s, partition %d, offset %d", r.topic.Name(), r.partition, at),
 			Err:   fmt.Errorf("the record cannot be decoded: %w", err),
 			Stack: dataflow.StackOf(err),
 		}
