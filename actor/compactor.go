@@ -151,7 +151,9 @@ func (c *compactor) run(ctx context.Context) (made *cleanLog, more bool, err err
 		return nil, false, errors.Join(err, c.discard(ctx))
 	}
 	c.made.report.tookMillis = uint64(time.Since(began).Milliseconds())
-	return newCleanLog(&c.made, c.out, c.config.limits.IndexPoints), more, nil
+	made = newCleanLog(&c.made, c.out, c.config.limits.IndexPoints)
+	made.low.Store(c.low)
+	return made, more, nil
 }
 
 // learn notes the newest offset of each key, and cuts the part off where no more

@@ -59,6 +59,7 @@ type partition struct {
 	compactError    error                                        // of the last run
 	compactLooked   Compaction                                   // settings with which there was nothing to do, and nothing appended since
 	made            *madeLog                                     // waits to be put in force
+	moves           atomic.Uint64                                // how often entries were dropped: see view
 	dropHead        bool                                         // the head still has entries that were compacted
 	replaced        []func(context.Context, storage.Store) error // delete logs that are not in force
 }

@@ -144,6 +144,13 @@ func (c *cleanLog) remove(ctx context.Context, store storage.Store) error {
 	return store.DeleteLog(ctx, c.cleaned.log)
 }
 
+// trimmed notes that the entries before a sequence are gone.
+func (c *cleanLog) trimmed(before uint64) {
+	for first := c.first.Load(); first < before && !c.first.CompareAndSwap(first, before); first = c.first.Load() {
+	}
+	c.index.trim(before)
+}
+
 func (c *cleanLog) searcher() *searcher {
 	return &searcher{c.log, &c.index, c.first.Load(), c.last}
 }

@@ -127,7 +127,7 @@ func (p *partition) runEnded(m compacted) {
 		p.compactFailures, p.compactError = 0, nil
 		p.tellCompacted(asked)
 	default:
-		p.made = &madeLog{m.made, m.more, asked}
+		p.made = &madeLog{m.made, m.made.low.Load(), m.more, asked}
 		p.advance()
 	}
 }
@@ -135,6 +135,7 @@ func (p *partition) runEnded(m compacted) {
 // madeLog is a compacted log that waits to be put in force.
 type madeLog struct {
 	*cleanLog
+	from  uint64 // what lies below had been trimmed when it was begun
 	more  bool
 	asked []*pactor.PID
 }
@@ -198,6 +199,9 @@ func (p *partition) putInForce(c *cleanLog) {
 	}
 	c.low.Store(p.state.low)
 	p.state.cleaned = c.cleaned
+	if m := p.made; m != nil && m.cleanLog == c && m.from < p.state.low {
+		p.trimMade()
+	}
 	if c.head > p.first {
 		p.first = c.head
 		p.index.trim(p.first)
@@ -233,6 +237,20 @@ func (p *partition) settleMade(inForce *cleanLog) {
 	}
 }
 
+// trimMade drops of a log that has come into force what was trimmed while it was
+// made. Nobody sees it, but it takes space.
+func (p *partition) trimMade() {
+	low, v, sys, name := p.state.low, p.view(), p.sys, p.config.String()
+	if !sys.Go(func(ctx context.Context) {
+		defer v.release()
+		if err := v.trimClean(ctx, low); err != nil && ctx.Err() == nil {
+			sys.log.Warn("what was trimmed of a partition could not be dropped; the next compaction does", "partition", name, "error", err)
+		}
+	}) {
+		v.release()
+	}
+}
+
 // notInForce gives a log up that could not be put in force: there is no space.
 func (p *partition) notInForce(err error) {
 	if m := p.made; m != nil {
@@ -261,6 +279,7 @@ func (p *partition) dropReplaced(now bool) {
 	if p.dropHead, p.replaced = false, nil; !dropHead && len(replaced) == 0 {
 		return
 	}
+	p.moves.Add(1)
 	sys, config := p.sys, p.config
 	sys.Go(func(ctx context.Context) {
 		var err error

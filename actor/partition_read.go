@@ -134,19 +134,29 @@ func (p *partition) offsetAt(m askOffsetAt, sender *pactor.PID) {
 	v := p.view()
 	p.answerLater(sender, v, func(ctx context.Context) (any, error) {
 		at, err := v.since(ctx, m.millis)
+		if v.stale() {
+			return again{m}, nil
+		}
 		return max(at.low, v.low), err
 	})
 }
 
+// again is what I/O gives for an answer when the partition has to be asked anew.
+type again struct{ message any }
+
 // answerLater runs I/O that does not concern the state of the partition, sends the
 // answer, and releases the view it is about.
 func (p *partition) answerLater(sender *pactor.PID, v *view, io func(context.Context) (any, error)) {
-	sys, name := p.sys, p.config.String()
+	sys, self, name := p.sys, p.self, p.config.String()
 	ok := sys.Go(func(ctx context.Context) {
 		defer v.release()
 		answer, err := io(ctx)
 		if err != nil {
 			answer = fmt.Errorf("%s: %w", name, err)
+		}
+		if m, ok := answer.(again); ok {
+			sys.root.RequestWithCustomSender(self, m.message, sender)
+			return
 		}
 		sys.Send(sender, answer)
 	})
@@ -161,6 +171,7 @@ func (p *partition) answerLater(sender *pactor.PID, v *view, io func(context.Con
 type trim struct {
 	sender *pactor.PID // nil: nobody asked for it, retention is due
 	place              // of the first record that stays
+	again  *askTrim    // it has to be found anew
 	err    error
 }
 
@@ -177,6 +188,9 @@ func (p *partition) trim(m askTrim, sender *pactor.PID) {
 		}
 		var err error
 		t.place, err = v.before(ctx, m.before)
+		if v.stale() {
+			t.again = &m
+		}
 		return trimLocated{run, t, err}
 	}, func(err error) { p.answer(t, err) })
 }
@@ -198,6 +212,8 @@ func (p *partition) trimFound(m trimLocated) {
 	switch {
 	case m.run != p.run:
 		p.answer(m.trim, fmt.Errorf("trim %s: %w", p.config, ErrStopped))
+	case m.trim.again != nil:
+		p.trim(*m.trim.again, m.trim.sender)
 	case m.err != nil:
 		p.answer(m.trim, fmt.Errorf("trim %s: %w", p.config, m.err))
 	case m.trim.low <= p.state.low:
@@ -221,18 +237,19 @@ func (p *partition) trimSaved(saveErr error) {
 	p.trims = nil
 }
 
-// dropEntries drops those in front of a place. If that is in a compacted log which
-// is not in force any more there is nothing to drop.
+// dropEntries drops those in front of a place. The compacted log that it is in may
+// have been replaced meanwhile: then it is looked for in the one in force.
 func (p *partition) dropEntries(t *trim) {
+	p.moves.Add(1)
 	clean, log, run := p.clean, p.log, p.run
-	if t.log != 0 && (clean == nil || clean.id != t.log) {
-		p.trimDone(trimmed{run, t, nil})
+	if t.log != 0 {
+		p.look(func(ctx context.Context, v *view) any {
+			return trimmed{run, t, v.trimClean(ctx, t.low)}
+		}, func(err error) { p.answer(t, err) })
 		return
 	}
 	p.background(func(ctx context.Context) any {
 		switch {
-		case t.log != 0:
-			return trimmed{run, t, clean.log.Trim(ctx, t.seq)}
 		case clean != nil && t.low >= clean.end: // it could not be taken out of force
 			if err := clean.log.Trim(ctx, clean.last+1); err != nil {
 				return trimmed{run, t, err}
@@ -243,14 +260,9 @@ func (p *partition) dropEntries(t *trim) {
 }
 
 func (p *partition) trimDone(m trimmed) {
-	switch c := p.clean; {
-	case m.run != p.run || m.err != nil:
-	case m.trim.log == 0:
+	if m.run == p.run && m.err == nil && m.trim.log == 0 {
 		p.first = max(p.first, m.trim.seq)
 		p.index.trim(p.first)
-	case c != nil && c.id == m.trim.log:
-		c.first.Store(max(c.first.Load(), m.trim.seq))
-		c.index.trim(m.trim.seq)
 	}
 	if err := errors.Join(m.err, m.trim.err); err != nil {
 		p.answer(m.trim, fmt.Errorf("trim %s: %w", p.config, err))

@@ -35,6 +35,9 @@ func (p *partition) retain() {
 	p.look(func(ctx context.Context, v *view) any {
 		k := keeper{view: v, now: now}
 		err := k.find(ctx, keep, t)
+		if v.stale() { // the next look finds it
+			t.place, err = place{}, nil
+		}
 		return trimLocated{run, t, err}
 	}, func(error) { p.retaining = false })
 }

@@ -2,6 +2,7 @@ package actor
 
 import (
 	"context"
+	"sync/atomic"
 )
 
 // view is what a partition holds at a moment: the compacted log in force, if there
@@ -11,10 +12,13 @@ type view struct {
 	clean     *cleanLog // nil: there is none
 	head      *searcher
 	low, next uint64
+
+	moves *atomic.Uint64 // of the partition
+	then  uint64         // what it was
 }
 
 func (p *partition) view() *view {
-	v := &view{clean: p.clean, head: p.searcher(), low: p.state.low, next: p.state.next}
+	v := &view{clean: p.clean, head: p.searcher(), low: p.state.low, next: p.state.next, moves: &p.moves, then: p.moves.Load()}
 	if v.clean != nil {
 		// It never waits: only this actor has a log deleted, and only after it has
 		// put another in its place.
@@ -28,6 +32,11 @@ func (v *view) release() {
 		v.clean.use.RUnlock()
 	}
 }
+
+// stale says whether entries may have been dropped since the view was made. Whoever
+// did not find what it looked for must look again then: it may just have moved to a
+// compacted log.
+func (v *view) stale() bool { return v.moves.Load() != v.then }
 
 // look runs I/O on what the partition holds now, and sends what it returns to this
 // actor. When nothing can be run, refused is called.
@@ -53,6 +62,7 @@ func (v *view) begin() uint64 {
 // blocks reads batches with records from the offset on. moved says that what it was
 // to read has gone meanwhile: into a compacted log, or for good.
 func (v *view) blocks(ctx context.Context, r read) (blocks []block, moved bool, err error) {
+	defer func() { moved = moved || err != nil && v.stale() }()
 	gap := false
 	if c := v.clean; c != nil && r.offset < c.end {
 		blocks, err = c.blocks(ctx, r)
@@ -88,6 +98,30 @@ func (v *view) since(ctx context.Context, millis int64) (place, error) {
 	}
 	at, err := v.head.since(ctx, millis, v.begin(), v.next)
 	return place{at.base, 0, at.seq}, err
+}
+
+// trimClean drops the batches of the compacted log that lie below an offset.
+func (v *view) trimClean(ctx context.Context, low uint64) error {
+	c := v.clean
+	if c == nil {
+		return nil
+	}
+	seq := c.last + 1
+	if low < c.end {
+		at, err := v.before(ctx, low)
+		if err != nil {
+			return err
+		}
+		seq = at.seq
+	}
+	if seq <= c.first.Load() {
+		return nil
+	}
+	err := c.log.Trim(ctx, seq)
+	if err == nil {
+		c.trimmed(seq)
+	}
+	return err
 }
 
 // before returns how far everything in front of an offset can be dropped in whole
