@@ -54,6 +54,8 @@ func panicError(reason any) *PanicError {
 	return &PanicError{Reason: reason, Stack: debug.Stack()}
 }
 
+var errGoexit = errors.New("user code has ended its goroutine: runtime.Goexit, or FailNow of a test, is not for functions of a topology")
+
 // Unwrap returns the reason if it is an error.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Reason.(error)
@@ -307,9 +309,14 @@ func (m *Mailbox) run() {
 // deliver returns true when this goroutine has ceased to be the runner, and
 // false when a message panicked: then there may be more to do.
 func (m *Mailbox) deliver() (idle bool) {
+	returned := false
 	defer func() {
-		if reason := recover(); reason != nil {
+		switch reason := recover(); {
+		case reason != nil:
 			m.failed(panicError(reason))
+		case !returned: // this goroutine is about to end: another one goes on
+			m.failed(panicError(errGoexit))
+			m.dispatcher.Schedule(m.process)
 		}
 	}()
 	turn := m.dispatcher.Throughput()
@@ -326,6 +333,7 @@ func (m *Mailbox) deliver() (idle bool) {
 			m.deliverData()
 		}
 	}
+	returned = true
 	return true
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"time"
 
 	pactor "github.com/asynkron/protoactor-go/actor"
 
@@ -14,9 +15,11 @@ import (
 
 // Limits of a snapshot under way.
 const (
-	encodeBudget     = 64 << 10 // bytes of state encoded between two batches
-	chunksInFlight   = 3        // chunks of a task being written at once
-	encodeTurnsAlone = 4        // encode budgets spent at once when there is no input
+	encodeRecord   = 128                    // bytes of state encoded for every record that was processed
+	encodeLeast    = 2 << 10                // bytes of state encoded after a batch at least
+	encodeAlone    = 64 << 10
+	encodeRest     = 100 * time.Microsecond
+	chunksInFlight = 3                      // chunks of a task being written at once
 )
 
 // snapshotting is a task's part in checkpoints: it encodes frozen state between
@@ -33,7 +36,7 @@ type snapshotting struct {
 	letters  bool // dead letters are still being stored
 	part     checkpoint.Part
 	current  *chunk
-	room     int      // to begin a chunk with: as much as the last one took
+	spare    [][]byte // of chunks that were written, to be used again
 	chunks   []*chunk // in order; those at the front are written first
 	writing  int
 	stored   []storedSegment // not yet part of a complete checkpoint
@@ -78,12 +81,12 @@ func (s *snapshotting) newPart() checkpoint.Part {
 	return checkpoint.Part{Positions: map[string]map[string][]byte{}, Sinks: map[string][]byte{}, Task: s.task.Index}
 }
 
-// advance encodes a little. It says whether there is more to do right away.
-func (s *snapshotting) advance() (more bool) {
+// advance encodes about so many bytes. It says whether there is more to do.
+func (s *snapshotting) advance(budget int) (more bool) {
 	if !s.encoding || s.writing >= chunksInFlight {
 		return false
 	}
-	if err := s.encode(encodeBudget); err != nil {
+	if err := s.encode(budget); err != nil {
 		s.attempt.fail(s.name, err)
 		return false
 	}
@@ -116,7 +119,7 @@ func (s *snapshotting) encode(budget int) error {
 
 func (s *snapshotting) add(node string, group int, segment []byte) {
 	if s.current == nil {
-		s.current = &chunk{number: s.number, data: make([]byte, 0, s.room)}
+		s.current = &chunk{number: s.number, data: s.buffer()}
 	}
 	c := s.current
 	c.segments = append(c.segments, checkpoint.Segment{Node: node, Group: group,
@@ -127,13 +130,23 @@ func (s *snapshotting) add(node string, group int, segment []byte) {
 	}
 }
 
+// buffer returns room for a chunk.
+func (s *snapshotting) buffer() []byte {
+	if n := len(s.spare); n > 0 {
+		b := s.spare[n-1]
+		s.spare = s.spare[:n-1]
+		return b
+	}
+	return nil
+}
+
 // ship has the current chunk written.
 func (s *snapshotting) ship() {
 	c := s.current
 	if c == nil {
 		return
 	}
-	s.current, s.room = nil, min(len(c.data), 2*snapshots.ChunkBytes)
+	s.current = nil
 	s.chunks = append(s.chunks, c)
 	s.writing++
 	s.part.Bytes += int64(len(c.data))
@@ -149,6 +162,7 @@ func (s *snapshotting) chunkWritten(m chunkWritten) {
 		return
 	}
 	s.writing--
+	s.spare = append(s.spare, m.chunk.data[:0])
 	m.chunk.seq, m.chunk.data = m.seq, nil
 	// Writes may end in any order; segments of a group must stay in theirs.
 	for len(s.chunks) > 0 && s.chunks[0].seq != 0 {
@@ -185,7 +199,7 @@ func (s *snapshotting) report() {
 		s.part.Segments = append(s.part.Segments, st.segment)
 	}
 	s.attempt.sys.Send(s.attempt.coord, partTaken{number: s.number, task: s.name, part: s.part})
-	s.number, s.part = 0, checkpoint.Part{}
+	s.number, s.part, s.spare = 0, checkpoint.Part{}, nil
 }
 
 // completed forgets the segments that a complete checkpoint has taken over.

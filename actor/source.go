@@ -236,7 +236,7 @@ func (s *source) work() {
 		s.queue[0] = nil
 		s.queue = s.queue[1:]
 		s.process(f)
-		s.encodeSome(false)
+		s.encodeBehind(f.records)
 	}
 	s.later()
 }
@@ -246,7 +246,7 @@ func (s *source) idle() {
 		s.unsent = 0
 		s.task.Flush()
 	}
-	s.encodeSome(true)
+	s.encodeAlone()
 }
 
 // obey does what waited for the end of a batch that was under way.

@@ -2,6 +2,7 @@ package actor
 
 import (
 	"fmt"
+	"time"
 
 	pactor "github.com/asynkron/protoactor-go/actor"
 
@@ -45,6 +46,7 @@ type taskCore struct {
 	worker  worker
 	snap    snapshotting
 	again   bool // a resume is under way to this actor
+	resting bool // and a rested
 	ended   bool
 	ticking bool
 
@@ -54,6 +56,7 @@ type taskCore struct {
 func (c *taskCore) start(ctx pactor.Context) {
 	c.self = ctx.Self()
 	c.snap = snapshotting{attempt: c.attempt, self: c.self, name: c.name, task: c.task}
+	c.worker.bounded = c.task.Chain.Bounded()
 	for _, e := range c.out {
 		e.worker = &c.worker
 	}
@@ -121,6 +124,8 @@ func (c *taskCore) common(message any) (handled bool) {
 		c.completed(m.number)
 	case tick:
 		c.tick()
+	case rested:
+		c.resting = false
 	case resume:
 		c.again = false
 	default:
@@ -151,18 +156,23 @@ func (c *taskCore) snapshot(number uint64, part checkpoint.Part) {
 	c.snap.begin(number, part)
 }
 
-// encodeSome goes on with a snapshot, a little with every batch.
-func (c *taskCore) encodeSome(idle bool) {
-	turns := 1
-	if idle {
-		turns = encodeTurnsAlone
+// encodeBehind goes on with a snapshot behind a batch of so many records: a share
+// of what the batch cost, so that a small one does not make the next one late.
+func (c *taskCore) encodeBehind(records int) {
+	if c.snap.advance(encodeLeast + records*encodeRecord) {
+		c.later()
 	}
-	for range turns {
-		if !c.snap.advance() {
-			return
-		}
+}
+
+// encodeAlone goes on with a snapshot while there is no input, with rests: the
+// tasks would have all processors otherwise until the store has enough to write, and
+// those that bring the next input would wait.
+func (c *taskCore) encodeAlone() {
+	if !c.resting && c.snap.advance(encodeAlone) {
+		c.resting = true
+		sys, self := c.attempt.sys, c.self
+		time.AfterFunc(encodeRest, func() { sys.Send(self, rested{}) })
 	}
-	c.later()
 }
 
 // Receive implements pactor.Actor.
@@ -205,15 +215,15 @@ func (s *stage) work() {
 			s.idle()
 			return
 		}
-		s.process(i)
-		s.encodeSome(false)
+		records := s.process(i)
+		s.encodeBehind(records)
 	}
 	s.later()
 }
 
 func (s *stage) idle() {
 	s.flush()
-	s.encodeSome(true)
+	s.encodeAlone()
 }
 
 func (s *stage) flush() {
@@ -223,9 +233,11 @@ func (s *stage) flush() {
 	}
 }
 
-func (s *stage) process(i int) {
+func (s *stage) process(i int) (records int) {
 	s.at, s.parcel = i, s.in.channels[i].queue.pop()
+	records = s.parcel.Records
 	s.do((*delivery)(s))
+	return records
 }
 
 // delivery is the work of running a parcel through the operators.

@@ -53,6 +53,9 @@ type granted struct {
 // resume tells an actor to go on with what it put aside to let control messages in.
 type resume struct{}
 
+// rested tells a task that it may encode more of a snapshot.
+type rested struct{}
+
 // tick tells a task to look at the clock.
 type tick struct{}
 

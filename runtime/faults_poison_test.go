@@ -312,12 +312,20 @@ func TestUserCodeThatDoesNotReturn(t *testing.T) {
 		topology.To(topology.Fold(keyed, "odd", func(_ string, n, _ int) int { f(); return n + 1 }), "out", sinks.Discard[int]())
 		return b
 	}
+	flat := func(f func()) *topology.Builder { // work that may have to stop half-way runs elsewhere
+		b := topology.New("odd")
+		topology.To(topology.FlatMap(topology.From(b, "in", sources.Slice(1, 2, 3)), "odd",
+			func(n int) []int { f(); return []int{n} }), "out", sinks.Discard[int]())
+		return b
+	}
 	e := openFaults(t, t.TempDir(), runtime.Restarts(0, time.Millisecond), runtime.CheckpointEvery(time.Millisecond))
 	defer closeEngine(t, e)
-	if _, err := e.Run(within(t), fold(goruntime.Goexit)); err == nil || !strings.Contains(err.Error(), "runtime.Goexit") {
-		t.Errorf("Goexit: %v", err)
-	}
-	if r, err := e.Run(within(t), fold(goruntime.LockOSThread), runtime.FreshState()); err != nil || !r.Finished {
-		t.Errorf("LockOSThread: %+v, %v", r, err)
+	for name, of := range map[string]func(func()) *topology.Builder{"fold": fold, "flat map": flat} {
+		if _, err := e.Run(within(t), of(goruntime.Goexit), runtime.FreshState()); err == nil || !strings.Contains(err.Error(), "runtime.Goexit") {
+			t.Errorf("Goexit in a %s: %v", name, err)
+		}
+		if r, err := e.Run(within(t), of(goruntime.LockOSThread), runtime.FreshState()); err != nil || !r.Finished {
+			t.Errorf("LockOSThread in a %s: %+v, %v", name, r, err)
+		}
 	}
 }

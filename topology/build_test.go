@@ -8,7 +8,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/troupestream/troupe/sinks"
+	"github.com/troupestream/troupe/sources"
 	"github.com/troupestream/troupe/topology"
 	"github.com/troupestream/troupe/topology/topologytest"
 )
@@ -149,6 +152,27 @@ func TestMistakesCanBeTakenApart(t *testing.T) {
 	var m *topology.MistakesError
 	if !errors.As(err, &m) || len(m.Mistakes) != 4 || m.Topology != "OK?" {
 		t.Fatalf("%#v", err)
+	}
+}
+
+// TestWhatCanGrow: work on what can make many records of one has to be able to stop
+// half-way, and Node.Bounded is a promise that it need not.
+func TestWhatCanGrow(t *testing.T) {
+	b := topology.New("kinds")
+	in := topology.EventTime(topology.From(b, "in", sources.Slice(1)), "at", time.Second, func(int) time.Time { return time.Time{} })
+	keyed := topology.KeyBy(topology.FlatMap(in, "flat", func(n int) []int { return nil }), "key", func(n int) int { return n })
+	topology.To(topology.Fold(keyed, "fold", func(_ int, s, n int) int { return s + n }), "out", sinks.Discard[int]())
+	windows, late := topology.WindowFold(keyed, "windows", topology.Tumbling(time.Minute), func(_ int, s, n int) int { return s + n })
+	topology.To(windows, "counts", sinks.Discard[topology.Window[int, int]]())
+	topology.To(late, "late", sinks.Discard[topology.Late[int]]())
+	g, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range g.Nodes() {
+		if grows := n.Kind == "flat-map" || n.Kind == "window-fold"; n.Bounded == grows {
+			t.Errorf("%s %s: bounded is %v", n.Kind, n.Name, n.Bounded)
+		}
 	}
 }
 

@@ -27,6 +27,7 @@ func EventTime[T any](s Stream[T], name string, bound time.Duration, at func(T) 
 	opts ...EventTimeOption) Stream[T] {
 	set := gather(opts, EventTimeOption.eventTime)
 	o := add(s.b, "event-time", name, dataflow.Operator, set, s.ref)
+	o.node.Bounded = true
 	o.require(at != nil, "its function is nil")
 	o.require(bound >= 0, "the bound is %v: it cannot be negative", bound)
 	rules := watermark.Rules{Bound: bound.Milliseconds(), Idle: set.idle.Milliseconds(),

@@ -5,6 +5,7 @@ import "github.com/troupestream/troupe/internal/dataflow"
 // Filter keeps the records that keep says yes to.
 func Filter[T any](s Stream[T], name string, keep func(T) bool, opts ...FilterOption) Stream[T] {
 	o := add(s.b, "filter", name, dataflow.Operator, gather(opts, FilterOption.filter), s.ref)
+	o.node.Bounded = true
 	o.require(keep != nil, "its function is nil")
 	policy := o.node.Policy
 	o.node.NewInstance = func(env *dataflow.Env) (dataflow.Instance, error) {

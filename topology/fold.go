@@ -18,6 +18,7 @@ import (
 func Fold[K comparable, T, A any](s Keyed[K, T], name string, f func(key K, acc A, v T) A, opts ...FoldOption) Stream[A] {
 	set := gather(opts, FoldOption.fold)
 	o := add(s.b, "fold", name, dataflow.Operator, set, s.ref)
+	o.node.Bounded = true
 	o.require(f != nil, "its function is nil")
 	o.check(codec.CheckType[A]())
 	o.node.State = fmt.Sprintf("fold %s → %s", typeName[K](), typeName[A]())

@@ -5,6 +5,7 @@ import "github.com/troupestream/troupe/internal/dataflow"
 // From reads a source. Each of its splits is read by one task, in order.
 func From[T any](b *Builder, name string, s Source[T], opts ...FromOption) Stream[T] {
 	o := add(b, "source", name, dataflow.Source, gather(opts, FromOption.from))
+	o.node.Bounded = true
 	return source(o, s)
 }
 

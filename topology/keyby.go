@@ -11,6 +11,7 @@ import (
 // array or struct of those.
 func KeyBy[K comparable, T any](s Stream[T], name string, key func(T) K, opts ...KeyByOption) Keyed[K, T] {
 	o := add(s.b, "key-by", name, dataflow.Exchange, gather(opts, KeyByOption.keyBy), s.ref)
+	o.node.Bounded = true
 	o.require(key != nil, "its function is nil")
 	_, err := codec.KeyCodec[K]()
 	o.check(err)

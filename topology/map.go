@@ -5,6 +5,7 @@ import "github.com/troupestream/troupe/internal/dataflow"
 // Map turns every record into another.
 func Map[A, B any](s Stream[A], name string, f func(A) B, opts ...MapOption) Stream[B] {
 	o := add(s.b, "map", name, dataflow.Operator, gather(opts, MapOption.mapping), s.ref)
+	o.node.Bounded = true
 	o.require(f != nil, "its function is nil")
 	policy := o.node.Policy
 	o.node.NewInstance = func(env *dataflow.Env) (dataflow.Instance, error) {

@@ -13,6 +13,7 @@ func Merge[T any](s Stream[T], name string, others ...Stream[T]) Stream[T] {
 		inputs = append(inputs, other.ref)
 	}
 	o := add(firstBuilder(inputs), "merge", name, dataflow.Operator, &settings{}, inputs...)
+	o.node.Bounded = true
 	o.require(len(others) > 0, "it merges a single stream")
 	o.node.NewInstance = func(env *dataflow.Env) (dataflow.Instance, error) {
 		return &merger[T]{env: env, tracker: watermark.NewTracker(len(inputs))}, nil

@@ -11,6 +11,7 @@ import (
 // stream more than there are conditions, and each must be read.
 func Split[T any](s Stream[T], name string, when ...func(T) bool) []Stream[T] {
 	o := add(s.b, "split", name, dataflow.Operator, &settings{}, s.ref)
+	o.node.Bounded = true
 	o.require(len(when) > 0, "it has no conditions")
 	streams := make([]Stream[T], 0, len(when)+1)
 	for i, f := range when {

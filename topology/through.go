@@ -15,7 +15,9 @@ type Topic[T any] interface {
 func Through[T any](s Stream[T], name string, t Topic[T], opts ...ThroughOption) Stream[T] {
 	set := gather(opts, ThroughOption.through)
 	w := add(s.b, "sink", name+"-write", dataflow.Sink, set, s.ref)
+	w.node.Bounded = true
 	r := add(w.b, "source", name+"-read", dataflow.Source, &settings{policy: set.policy})
+	r.node.Bounded = true
 	if isNil(t) {
 		w.wrong("the topic is nil")
 		return output[T](r, "")

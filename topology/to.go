@@ -5,6 +5,7 @@ import "github.com/troupestream/troupe/internal/dataflow"
 // To writes a stream to a sink.
 func To[T any](s Stream[T], name string, sink Sink[T], opts ...ToOption) {
 	o := add(s.b, "sink", name, dataflow.Sink, gather(opts, ToOption.to), s.ref)
+	o.node.Bounded = true
 	drain(o, sink)
 }
 

@@ -12,6 +12,7 @@ type Failed[A any] struct {
 // like any other, and Build insists that somebody reads it.
 func Try[A, B any](s Stream[A], name string, f func(A) (B, error), opts ...TryOption) (ok Stream[B], failed Stream[Failed[A]]) {
 	o := add(s.b, "try", name, dataflow.Operator, gather(opts, TryOption.try), s.ref)
+	o.node.Bounded = true
 	o.require(f != nil, "its function is nil")
 	policy := o.node.Policy
 	o.node.NewInstance = func(env *dataflow.Env) (dataflow.Instance, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"hash/maphash"
+	goruntime "runtime"
 )
 
 // newest finds out which entries of a key group's segments still hold: of each
@@ -14,6 +15,8 @@ type newest struct {
 	slots []slot // a power of two of them: an index of all, by open addressing
 	all   []seen // every entry, in order
 	keys  int
+
+	patient bool // others may run in between
 }
 
 // seen is an entry that was read.
@@ -23,10 +26,11 @@ type seen struct {
 	held bool // none with its key came after it
 }
 
-func newNewest() *newest { return &newest{seed: maphash.MakeSeed()} }
-
 // read takes the segments of a group, oldest first.
 func (n *newest) read(segments [][]byte) error {
+	if n.seed == (maphash.Seed{}) {
+		n.seed = maphash.MakeSeed()
+	}
 	clear(n.slots)
 	n.all, n.keys = n.all[:0], 0
 	for i, s := range segments {
@@ -38,6 +42,9 @@ func (n *newest) read(segments [][]byte) error {
 }
 
 func (n *newest) add(e Entry) error {
+	if n.patient && len(n.all)%mergerPause == 0 {
+		goruntime.Gosched()
+	}
 	if 2*(n.keys+1) > len(n.slots) {
 		n.grow()
 	}

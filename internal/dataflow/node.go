@@ -23,6 +23,7 @@ type Node struct {
 	Parallelism int    // tasks wanted; 0: the job's default
 	Alone       bool   // begins a task of its own even where it could be fused
 	State       string // schema of the keyed state: equal schemas can restore each other; "" when stateless
+	Bounded     bool   // a batch gives rise to no more than it holds, and nothing else does either
 	Policy      Policy // what becomes of a record that cannot be handled; for sources and sinks, whoever runs them acts on it
 	Topic       string // the topic between the two halves of a Through, in both of them; "" otherwise
 

@@ -27,6 +27,12 @@ type Chain struct {
 // Name is the name of the chain's first node.
 func (c *Chain) Name() string { return c.Nodes[0].Name }
 
+// Bounded says whether a batch gives rise to no more than a few batches of its
+// size, and nothing else does either.
+func (c *Chain) Bounded() bool {
+	return !slices.ContainsFunc(c.Nodes, func(n *Node) bool { return !n.Bounded })
+}
+
 // Origins are the ids of what a task of the chain receives from: the channels of
 // its wires, in order. Those of a source are its splits, which it has to find.
 func (c *Chain) Origins() []string {

@@ -1,11 +1,11 @@
 package dataflow
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/maphash"
+	goruntime "runtime"
 )
 
 // A segment is a piece of the snapshot of one key group: changed entries, one
@@ -109,18 +109,17 @@ func cut(segment []byte, size int) int {
 	return len(segment)
 }
 
-// Share returns a copy of those entries of a segment that fall to one of several
-// equal shares by their keys. A group that is too large to be merged at once is
+// Share appends those entries of a segment that fall to one of several equal shares
+// by their keys. A group that is too large to be merged at once is
 // merged share by share.
-func Share(segment []byte, seed maphash.Seed, share, of int) ([]byte, error) {
+func Share(own, segment []byte, seed maphash.Seed, share, of int) ([]byte, error) {
 	if of == 1 {
-		return bytes.Clone(segment), nil
+		return append(own, segment...), nil
 	}
-	var own []byte
 	for rest := segment; len(rest) > 0; {
 		e, behind, err := ReadEntry(rest)
 		if err != nil {
-			return nil, err
+			return own, err
 		}
 		if maphash.Bytes(seed, e.Key)%uint64(of) == uint64(share) {
 			own = append(own, rest[:len(rest)-len(behind)]...)
@@ -130,17 +129,35 @@ func Share(segment []byte, seed maphash.Seed, share, of int) ([]byte, error) {
 	return own, nil
 }
 
-// MergeSegments makes segments without repetitions of those of one key group,
+// Merger merges the segments of one key group after the other. The zero value is
+// ready for use. It keeps its memory.
+//
+// It has time: merging is work of the background, so it lets all others have the
+// processor first every now and then.
+type Merger struct {
+	newest newest
+	merged []byte
+}
+
+// mergerPause is after how many entries a Merger lets others run: less than a
+// tenth of a millisecond of work.
+const mergerPause = 256
+
+// Merge makes segments without repetitions of those of one key group,
 // oldest first, and has each emitted once it has size bytes. It is good until emit
 // returns. Where fromStart says that nothing older exists, deletions have done
 // their work and are dropped.
-func MergeSegments(fromStart bool, size int, oldestFirst [][]byte, emit func(segment []byte) error) error {
-	n := newNewest()
+func (m *Merger) Merge(fromStart bool, size int, oldestFirst [][]byte, emit func(segment []byte) error) error {
+	n := &m.newest
+	n.patient = true
 	if err := n.read(oldestFirst); err != nil {
 		return err
 	}
-	var merged []byte
+	merged := m.merged[:0]
 	for i := range n.all {
+		if i%mergerPause == 0 {
+			goruntime.Gosched()
+		}
 		switch s := &n.all[i]; {
 		case !s.held || s.Deleted && fromStart:
 		case s.Deleted:
@@ -155,5 +172,6 @@ func MergeSegments(fromStart bool, size int, oldestFirst [][]byte, emit func(seg
 			merged = merged[:0]
 		}
 	}
+	m.merged = merged
 	return nil
 }

@@ -50,13 +50,13 @@ func mergeAll(t interface{ Fatal(...any) }, fromStart bool, size, shares int, se
 	for i := range shares {
 		var of [][]byte
 		for _, s := range segments {
-			own, err := Share(s, seed, i, shares)
+			own, err := Share(nil, s, seed, i, shares)
 			if err != nil {
 				t.Fatal(err)
 			}
 			of = append(of, own)
 		}
-		err := MergeSegments(fromStart, size, of, func(s []byte) error {
+		err := new(Merger).Merge(fromStart, size, of, func(s []byte) error {
 			if len(s) == 0 {
 				t.Fatal("a segment of nothing")
 			}

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/troupestream/troupe/internal/keygroup"
 )
@@ -16,6 +15,9 @@ const (
 	segmentMax   = 2 * segmentBytes
 )
 
+// handing is how many bytes can be handed out, and so copied, while one is encoded.
+const handing = 8
+
 // ErrStateLimit: a limit on keyed state is exceeded; the message names it.
 var ErrStateLimit = errors.New("over a limit of keyed state")
 
@@ -25,12 +27,10 @@ var ErrStateLimit = errors.New("over a limit of keyed state")
 func (t *Table[K, V]) Freeze() {
 	for g := range t.parts {
 		p := &t.parts[g]
-		if rest := p.frozen[p.next:]; len(rest) == 0 {
-			p.frozen, p.dirty = p.dirty, p.frozen[:0]
-		} else {
-			p.frozen = append(append([]uint32(nil), rest...), p.dirty...)
-			p.dirty = p.dirty[:0]
+		if p.next < len(p.frozen) {
+			p.dirty.add(p.frozen)
 		}
+		p.frozen, p.dirty = p.dirty, p.frozen.cleared()
 		p.next = 0
 	}
 	t.epoch++
@@ -41,11 +41,12 @@ func (t *Table[K, V]) Freeze() {
 func (t *Table[K, V]) Encode(budget int, emit func(group int, segment []byte)) (more bool, err error) {
 	for t.encoding < len(t.parts) && budget > 0 && t.err == nil {
 		p := &t.parts[t.encoding]
-		t.encodePart(p, min(budget, segmentBytes))
-		if len(p.segment) > 0 {
-			budget -= t.hand(p, emit)
+		budget -= t.encodePart(p, budget)
+		all := p.next == len(p.frozen)
+		if n := len(p.segment); n >= segmentBytes || all && n > 0 {
+			budget -= t.hand(p, emit) / handing
 		}
-		if p.next == len(p.frozen) && len(p.segment) == 0 {
+		if all && len(p.segment) == 0 {
 			t.encoding++
 		}
 	}
@@ -66,15 +67,21 @@ func (t *Table[K, V]) hand(p *part[K, V], emit func(group int, segment []byte)) 
 	return n
 }
 
-// encodePart encodes frozen entries of a part until its segment has size bytes.
-func (t *Table[K, V]) encodePart(p *part[K, V], size int) {
-	if rest := len(p.frozen) - p.next; rest > 0 && p.segment == nil {
-		p.segment, t.spare = t.spare, nil
-		p.segment = slices.Grow(p.segment, min(size+size/8, rest*64+64))
+// encodePart encodes frozen entries of a part, in the order in which they lie in
+// memory, until its segment is full or it has encoded budget bytes. It returns how
+// many those were.
+func (t *Table[K, V]) encodePart(p *part[K, V], budget int) int {
+	if p.next < len(p.frozen) && cap(p.segment) < cap(t.spare) {
+		p.segment, t.spare = append(t.spare[:0], p.segment...), nil
 	}
+	began := len(p.segment)
+	size := min(segmentBytes, began+budget)
 	for p.next < len(p.frozen) && len(p.segment) < size && t.err == nil {
-		at := p.frozen[p.next]
-		p.next++
+		at, ok := p.frozen.take(p.next)
+		if !ok {
+			p.next++
+			continue
+		}
 		e := &p.entries[at]
 		if since := e.since(); since == 0 || since == t.epoch {
 			continue // encoded already, when it was touched
@@ -85,6 +92,7 @@ func (t *Table[K, V]) encodePart(p *part[K, V], size int) {
 			p.vacate(at)
 		}
 	}
+	return len(p.segment) - began
 }
 
 // encode adds a frozen entry to its part's segment. What it leaves of epoch is

@@ -57,9 +57,9 @@ type part[K comparable, V any] struct {
 	entries []entry[K, V]
 	free    []uint32
 	used    int      // slots in use
-	dirty   []uint32 // entries that changed in this epoch
-	frozen  []uint32 // entries that the snapshot is owed, and others
-	next    int      // in frozen
+	dirty   bitset   // entries that changed in this epoch
+	frozen  bitset   // entries that the snapshot is owed, and others
+	next    int      // word of frozen that encodePart is at
 	segment []byte   // encoded, and yet to be handed out
 	_       [32]byte // parts fill cache lines, so that what Upsert reads of one is in a single line
 }
@@ -279,13 +279,11 @@ func (t *Table[K, V]) touch(p *part[K, V], at uint32) {
 	t.note(p, at, e)
 }
 
-// note records that an entry changes in this epoch. A place keeps its epoch
-// when it is vacated, so that it is in the list once, however often keys come
-// and go between two snapshots.
+// note records that an entry changes in this epoch.
 func (t *Table[K, V]) note(p *part[K, V], at uint32, e *entry[K, V]) {
 	if e.epoch != t.epoch {
 		e.epoch = t.epoch
-		p.dirty = append(p.dirty, at)
+		p.dirty.set(at)
 	}
 }
 

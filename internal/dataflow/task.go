@@ -377,7 +377,7 @@ func restore(i namedInstance, groups keygroup.Range, s Snapshot) error {
 // checkpoints, most of them may be out of date. So the segments of a group lie
 // in memory at once, for each task that is being restored.
 func restoreGroups(st Stateful, node string, groups keygroup.Range, s Snapshot) error {
-	n, segments, entries := newNewest(), [][]byte(nil), []Entry(nil)
+	n, segments, entries := new(newest), [][]byte(nil), []Entry(nil)
 	for g := groups.First; g < groups.End; g++ {
 		segments = segments[:0]
 		err := s.Segments(node, g, func(segment []byte) error {

@@ -169,11 +169,11 @@ func mergeFrom(refs []checkpoint.Ref) int {
 // rewrite merges each part's segments and writes them anew, many to a chunk.
 func (s *Store) rewrite(ctx context.Context, parts []part) ([]checkpoint.Replacement, error) {
 	done := make([]checkpoint.Replacement, len(parts))
-	p := packer{to: &s.chunks}
+	p, m := packer{to: &s.chunks}, merging{}
 	for i, g := range parts {
 		r := &done[i]
 		*r = checkpoint.Replacement{Node: g.node, Group: g.group, Old: g.refs}
-		err := s.merge(ctx, g, func(segment []byte) error {
+		err := m.merge(ctx, s, g, func(segment []byte) error {
 			return p.add(ctx, segment, func(at checkpoint.Ref) {
 				at.More = true
 				r.New = append(r.New, at)
@@ -194,23 +194,31 @@ func (s *Store) rewrite(ctx context.Context, parts []part) ([]checkpoint.Replace
 	return done, nil
 }
 
+// merging is what merging one part after the other needs room for.
+type merging struct {
+	merger   dataflow.Merger
+	bytes    []byte // a copy of the segments, so that nothing keeps whole chunks
+	segments [][]byte
+}
+
 // merge merges the segments of a part. One that is too large for memory is read
 // several times, for a share of the keys each.
-func (s *Store) merge(ctx context.Context, p part, emit func([]byte) error) error {
+func (m *merging) merge(ctx context.Context, s *Store, p part, emit func([]byte) error) error {
 	seed, shares := maphash.MakeSeed(), 1+p.bytes/mergeBytes
 	for share := range shares {
-		var segments [][]byte
+		m.bytes, m.segments = slices.Grow(m.bytes[:0], min(p.bytes, mergeBytes)), m.segments[:0]
 		for _, r := range p.refs {
 			segment, err := s.chunks.segment(ctx, r)
 			if err == nil {
-				segment, err = dataflow.Share(segment, seed, share, shares)
+				begin := len(m.bytes)
+				m.bytes, err = dataflow.Share(m.bytes, segment, seed, share, shares)
+				m.segments = append(m.segments, m.bytes[begin:len(m.bytes):len(m.bytes)])
 			}
 			if err != nil {
 				return err
 			}
-			segments = append(segments, segment)
 		}
-		if err := dataflow.MergeSegments(p.start, mergedBytes, segments, emit); err != nil {
+		if err := m.merger.Merge(p.start, mergedBytes, m.segments, emit); err != nil {
 			return err
 		}
 	}

@@ -25,8 +25,8 @@ const DefaultSampleRatio = 0.01
 
 // DefaultTracesPerSecond is how many traces a task of a source begins in a
 // second, whatever the ratio. With a few microseconds for each span, it bounds
-// what tracing costs to about one percent of a core.
-const DefaultTracesPerSecond = 1000
+// what tracing costs to a fraction of a percent of a core for each task.
+const DefaultTracesPerSecond = 250
 
 // FlushTimeout is how long Shutdown waits for a collector to take what has not
 // been exported yet. One that is up takes milliseconds; one that is down must not
