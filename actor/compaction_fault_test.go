@@ -534,3 +534,38 @@ func readRising(ctx context.Context, topic *Topic) error {
 		}
 	}
 }
+
+// Damage right behind a compacted log does not look as if that had been trimmed.
+func TestDamageBehindACompactedLog(t *testing.T) {
+	store := storagefake.New()
+	s := NewSystem(store, WithPartitionLimits(compactLimits()))
+	topic := declare(t, s, "orders", compactedTopic)
+	p := newProducer(t, topic, ProducerOptions{})
+	for _, text := range []string{"a=1", "a=2", "b=1", "c=1"} {
+		appendPairsTo(t, p, text)
+	}
+	compactTopic(t, topic)
+	appendPairsTo(t, p, "d=1")
+	if err := s.Close(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	store = store.Restart()
+	// 1 is the marker, then four batches, the last of which is the head's first.
+	if err := store.Corrupt(ordersLog, 5, func(b []byte) []byte { b[20] ^= 1; return b }); err != nil {
+		t.Fatal(err)
+	}
+	s = logSystem(t, store, WithPartitionLimits(compactLimits()))
+	topic = declare(t, s, "orders", compactedTopic)
+	r := openReader(t, topic, 0, FromBeginning())
+	batch, err := r.Next(testContext(t))
+	if err != nil || batch.Offset() != 1 || batch.Left() != 2 {
+		t.Errorf("the compacted part begins with %+v, %v", batch, err)
+	}
+	if _, err := r.Next(testContext(t)); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("behind it: %v", err)
+	}
+	r.Seek(4)
+	if got, err := readPairs(testContext(t), r); err != nil || len(got) != 1 {
+		t.Errorf("behind the damage: %v, %v", got, err)
+	}
+}

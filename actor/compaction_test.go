@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/troupestream/troupe/internal/storage"
 	"github.com/troupestream/troupe/internal/storage/storagefake"
 )
 
@@ -426,4 +427,34 @@ func TestCompactionWithRetentionOfBytes(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// Which compacted log is in force survives a snapshot, whatever the numbers are.
+func TestSnapshotsNameTheCompactedLog(t *testing.T) {
+	for _, want := range []*cleaned{nil, {log: "topic_orders_0_c1-1"},
+		{log: "topic_orders_0_c7-2", last: 3, end: 1 << 60, head: 5, since: -7, records: 4, tombstones: 1, oldest: NoTime, report: runReport{1, 2, 3, 4}}} {
+		s, again := newLogState(10), newLogState(10)
+		s.next, s.low = 1<<61, 4
+		if err := again.restore(s.snapshotWith(want)); err != nil {
+			t.Fatal(err)
+		}
+		if got := again.cleaned; (got == nil) != (want == nil) || got != nil && *got != *want || again.next != s.next || again.low != 4 {
+			t.Errorf("it reads %+v, want %+v", got, want)
+		}
+	}
+}
+
+func TestNamesOfCompactedLogs(t *testing.T) {
+	name := cleanedName(ordersLog, 12, 3)
+	if err := storage.CheckName(name); err != nil {
+		t.Error(err)
+	}
+	if epoch, ok := cleanedEpoch(ordersLog, name); !ok || epoch != 12 {
+		t.Errorf("%s is of epoch %d, %v", name, epoch, ok)
+	}
+	for _, other := range []string{ordersLog, ordersLog + "_c", ordersLog + "_c12", ordersLog + "_cx-1", "topic_orders_1_c1-1", ordersLog + "_c-1"} {
+		if epoch, ok := cleanedEpoch(ordersLog, other); ok {
+			t.Errorf("%s is taken for one of epoch %d", other, epoch)
+		}
+	}
 }

@@ -309,7 +309,11 @@ func (p *partition) compaction(to *pactor.PID) {
 
 // compactionInfo is what is known without a look at the store.
 func (p *partition) compactionInfo() CompactionInfo {
-	info := CompactionInfo{Clean: p.state.low, Running: p.compacting != nil || p.made != nil}
+	var info CompactionInfo
+	if !p.config.settings.Load().Compaction.Enabled && p.clean == nil {
+		return info
+	}
+	info.Clean, info.Running = p.state.low, p.compacting != nil || p.made != nil
 	if p.compactError != nil {
 		info.Failed = p.compactError.Error()
 	}

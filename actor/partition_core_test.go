@@ -277,6 +277,8 @@ func FuzzRestore(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(s.snapshot())
+	s.cleaned = &cleaned{log: "topic_orders_0_c1-1", last: 3, end: 9, head: 5, since: 7, records: 4, tombstones: 1, oldest: -1, report: runReport{1, 2, 3, 4}}
+	f.Add(s.snapshot())
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s := newLogState(4)

@@ -99,10 +99,12 @@ func (o *openLog) load(ctx context.Context) error {
 	if err := o.restore(entry); err != nil {
 		return err
 	}
-	// A trim on a full store drops entries without a snapshot that says so.
+	// A trim on a full store drops entries without a snapshot that says so. What it
+	// leaves of a compacted log goes, too; but not because the first batch behind that
+	// is damaged, and is passed over.
 	search := searcher{o.log, &sparseIndex{max: 2}, o.first, bounds.Last}
 	oldest, found, err := search.header(ctx, o.first, bounds.Last+1)
-	if c := o.state.cleaned; found && (c == nil || oldest.base > c.end) {
+	if c := o.state.cleaned; found && (c == nil || bounds.First > c.head && oldest.base > c.end) {
 		o.state.low, o.state.cleaned = max(o.state.low, oldest.base), nil
 	}
 	return err
