@@ -63,6 +63,7 @@ func (a *consumerActor) Receive(ctx pactor.Context) {
 		a.join()
 		a.after(a.consumer.options.CommitInterval, commitDue{})
 		a.after(consumerTopics, topicsDue{})
+		a.after(parkSweep, sweepDue{})
 	case group.Effect:
 		if m.To() == a.id {
 			a.told(m)
@@ -71,6 +72,8 @@ func (a *consumerActor) Receive(ctx pactor.Context) {
 		}
 	case askAssigned:
 		a.respond(ctx, partitionsOf(a.all()))
+	case askLanes:
+		a.respond(ctx, a.all())
 	case askStands:
 		a.respond(ctx, a.stands())
 	case pauseLanes:
@@ -124,6 +127,9 @@ func (a *consumerActor) progressed(message any) {
 	case topicsDue:
 		a.lookAtTopics()
 		a.after(consumerTopics, m)
+	case sweepDue:
+		a.sweep()
+		a.after(parkSweep, m)
 	case topicsSeen:
 		a.say(group.Resize{Topics: m.topics})
 	}
@@ -151,6 +157,10 @@ func (a *consumerActor) told(e group.Effect) {
 		a.lost(e.Partitions)
 	case group.Seek:
 		a.rewound(e.Partitions)
+	case group.KeyChanged:
+		if l := a.lanes[TopicPartition{e.Key.Topic, e.Key.Partition}]; l != nil {
+			l.keyChanged(e.Key.KeyRef)
+		}
 	case group.Fenced:
 		a.fenced(fmt.Errorf("%w: %s", ErrMemberFenced, e.Reason))
 	case group.Stuck:
@@ -328,6 +338,19 @@ func (a *consumerActor) lookAtTopics() {
 			return nil
 		}
 		return topicsSeen{now}
+	})
+}
+
+// sweep drops what nobody needs from the parking topic.
+func (a *consumerActor) sweep() {
+	g := a.group
+	a.background(func(ctx context.Context) any {
+		ctx, cancel := context.WithTimeout(ctx, consumerAsk)
+		defer cancel()
+		if err := a.consumer.sweep(ctx, g); err != nil {
+			a.consumer.sys.log.Warn("the parking topic of a group keeps more than it needs, for now", "group", g.name, "error", err)
+		}
+		return nil
 	})
 }
 

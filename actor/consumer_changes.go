@@ -66,7 +66,7 @@ func (a *consumerActor) assigned(given []group.Assignment) {
 		if old != nil {
 			old.abandon()
 		}
-		l := newConsumerLane(a.consumer, p)
+		l := newConsumerLane(a.consumer, a.group, a.id, p)
 		a.lanes[at] = l
 		lanes = append(lanes, l)
 	}

@@ -24,9 +24,10 @@ const (
 	Timeout                // its handler ran out of time
 	Nack                   // its handler failed
 	Replay                 // the group was moved back, or this consumer was
+	Released               // its key was parked, and was released
 )
 
-var causes = [...]string{"first", "crash", "rebalance", "timeout", "nack", "replay"}
+var causes = [...]string{"first", "crash", "rebalance", "timeout", "nack", "replay", "released"}
 
 // String returns the cause in a word.
 func (c Cause) String() string {
@@ -50,6 +51,8 @@ type Delivery struct {
 	here   int // attempts since the record was taken in
 	ticket inflight.Ticket
 	lane   *consumerLane
+
+	released *released // it comes out of the parking, and has no ticket
 }
 
 // EventTime is the time that the record says it is of; ok is false when it says
@@ -70,7 +73,12 @@ func (d *Delivery) Progress() { d.lane.consumer.progress.Add(1) }
 // once. It returns false if it came too late: the partition has moved, or the
 // record was already acknowledged or has failed. Then the record may be delivered
 // again.
-func (d *Delivery) Ack() bool { return d.lane.ack(d) }
+func (d *Delivery) Ack() bool {
+	if d.released != nil {
+		return d.lane.consumer.options.ManualAck && d.released.ack()
+	}
+	return d.lane.ack(d)
+}
 
 // size is about what the delivery takes while it waits.
 func (d *Delivery) size() int { return recordSize(&d.Record) }

@@ -29,6 +29,7 @@ const (
 	verdictDone
 	verdictRetry
 	verdictLetter
+	verdictPark
 	verdictUnwanted // of no policy: the consumer has no use for a verdict any more
 )
 
@@ -45,6 +46,9 @@ func RetryAfter(pause time.Duration) Verdict { return Verdict{action: verdictRet
 
 // ToTopic puts the record into a topic, as DeadLetter does, and is done with it.
 func ToTopic(topic string) Verdict { return Verdict{action: verdictLetter, topic: topic} }
+
+// Park sets the record's key aside: see ParkKey.
+func Park() Verdict { return Verdict{action: verdictPark} }
 
 // StopOnFailure is the FailurePolicy that stops the partition. It is the default.
 type StopOnFailure struct{}

@@ -88,6 +88,9 @@ func (f *consumerFetch) begin() (err error) {
 		if at, err = f.locate(origin); err != nil {
 			return err
 		}
+		if err = f.loadParking(); err != nil {
+			return err
+		}
 		if !l.beginAt(f.run, at) {
 			return context.Canceled
 		}
@@ -265,6 +268,7 @@ func (l *consumerLane) beginAt(run, at uint64) bool {
 	l.window.Restart(at)
 	l.began, l.start = true, at
 	l.consumer.sys.Send(l.consumer.pid, laneBegan{l})
+	l.handOut() // keys that were released
 	return true
 }
 

@@ -37,6 +37,12 @@ type consumerLane struct {
 	count   uint64 // records done
 	meter   meter  // of them
 
+	group     *Group // that has given it
+	member    string
+	parking   *parking // nil: what is parked is not known yet
+	telling   int      // commands to the group under way
+	finishing bool     // no replay begins any more
+
 	ctx    context.Context // of handlers and the fetcher
 	cancel context.CancelFunc
 	calm   chan struct{} // closed when something has come to its end; nil: nobody waits
@@ -56,8 +62,8 @@ type stored struct {
 	note  string
 }
 
-func newConsumerLane(c *Consumer, a group.Assignment) *consumerLane {
-	l := &consumerLane{consumer: c, TopicPartition: TopicPartition{a.Topic, a.Partition}, before: parseNote(a.Metadata)}
+func newConsumerLane(c *Consumer, g *Group, member string, a group.Assignment) *consumerLane {
+	l := &consumerLane{consumer: c, group: g, member: member, TopicPartition: TopicPartition{a.Topic, a.Partition}, before: parseNote(a.Metadata)}
 	l.window = inflight.New[*Delivery](c.options.Limits, int(c.concurrency.Load()), a.Next)
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.give(a)
@@ -90,6 +96,7 @@ func (l *consumerLane) finish() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.window.Finish()
+	l.finishing = true
 }
 
 // hold stops handing out. With drop, nobody waits for what the handlers at work
@@ -110,7 +117,7 @@ func (l *consumerLane) restart(f func()) {
 	if !l.leaving {
 		l.ctx, l.cancel = context.WithCancel(context.Background())
 		l.before = consumerNote{Replay, max(l.window.Handed(), l.before.handed)}
-		l.began, l.failed = false, nil
+		l.began, l.failed, l.parking = false, nil, nil
 		l.window.Restart(l.window.Position())
 		f()
 	}
@@ -137,20 +144,24 @@ func (l *consumerLane) settleDown() {
 	}
 }
 
+func (l *consumerLane) calmness() <-chan struct{} {
+	if l.calm == nil {
+		l.calm = make(chan struct{})
+	}
+	return l.calm
+}
+
 // drained waits until no handler is at work, and none will be; with acked, until no
 // record is in flight.
 func (l *consumerLane) drained(ctx context.Context, acked bool) bool {
 	for {
 		l.mu.Lock()
-		idle := l.window.Running() == 0 && (l.window.Idle() || !l.handing())
+		idle := l.window.Running() == 0 && (l.window.Idle() || !l.handing()) && !l.parking.tended()
 		if idle && (!acked || l.window.InFlight() == 0) {
 			l.mu.Unlock()
 			return true
 		}
-		if l.calm == nil {
-			l.calm = make(chan struct{})
-		}
-		calm := l.calm
+		calm := l.calmness()
 		l.mu.Unlock()
 		select {
 		case <-calm:

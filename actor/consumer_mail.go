@@ -32,7 +32,16 @@ const mailRetry = time.Second
 
 // declare returns a topic, and makes it if there is none.
 func (m *mail) declare(ctx context.Context, name string) (*Topic, error) {
-	return m.consumer.sys.ensure(ctx, name, TopicConfig{Retention: Retention{Age: DeadLetterRetention}})
+	return m.consumer.sys.ensure(ctx, name, topicFor(name))
+}
+
+// topicFor is how a topic is declared that a consumer puts records into: what is
+// parked is kept until it is dealt with, however long that takes.
+func topicFor(name string) TopicConfig {
+	if strings.HasPrefix(name, parkedPrefix) {
+		return TopicConfig{Retention: Retention{Forever: true}}
+	}
+	return TopicConfig{Retention: Retention{Age: DeadLetterRetention}}
 }
 
 // ensure returns a topic as it is, or declares it.
@@ -98,33 +107,73 @@ func (m *mail) close() {
 	m.boxes = nil
 }
 
-// send publishes a record and waits until it is durable. What may pass is tried
-// again for as long as ctx lasts: the record must not be lost, and whoever it is of
-// waits. An ErrLimit is final.
-func (m *mail) send(ctx context.Context, topic string, r *Record) (Published, error) {
+// send publishes a record and waits until it is durable: see sendAll.
+func (m *mail) send(ctx context.Context, topic string, r *Record) error {
+	_, err := m.sendAll(ctx, topic, []*Record{r})
+	return err
+}
+
+// sendAll publishes records and waits until they are durable. What may pass is tried
+// again for as long as ctx lasts: the records must not be lost, and whoever they are
+// of waits. An ErrLimit is final. Records can be stored twice.
+func (m *mail) sendAll(ctx context.Context, topic string, records []*Record) (at []uint64, err error) {
+	if len(records) == 0 {
+		return nil, nil
+	}
 	for {
 		box, err := m.box(ctx, topic)
 		if err == nil {
-			var at Published
-			if at, err = box.PublishSync(ctx, AnyPartition, r); err == nil {
+			if at, err = sendTo(ctx, box, partitionOf(topic), records); err == nil {
 				return at, nil
 			}
 		}
 		if ctx.Err() != nil || errors.Is(err, ErrClosed) || errors.Is(err, codec.ErrLimit) {
-			return Published{}, err
+			return nil, err
 		}
-		m.consumer.sys.log.Error("a consumer cannot store a record that failed, and tries again; its partition waits",
+		m.consumer.sys.log.Error("a consumer cannot store records that failed, and tries again; their partition waits",
 			"group", m.consumer.options.Group, "topic", topic, "error", err)
 		m.forget(topic, box)
 		if err := sleep(ctx, mailRetry); err != nil {
-			return Published{}, err
+			return nil, err
 		}
 	}
 }
 
+// partitionOf is where in a topic records go: a parking topic has one partition that
+// is looked at.
+func partitionOf(topic string) int {
+	if strings.HasPrefix(topic, parkedPrefix) {
+		return 0
+	}
+	return AnyPartition
+}
+
+// sendTo publishes records together.
+func sendTo(ctx context.Context, box *Publisher, partition int, records []*Record) ([]uint64, error) {
+	at := make([]uint64, len(records))
+	futures := make([]Future, len(records))
+	var err error
+	for i, r := range records {
+		if futures[i], err = box.Publish(ctx, partition, r); err != nil {
+			return nil, err
+		}
+	}
+	for i, f := range futures {
+		p, err := f.Wait(ctx)
+		if err == nil && p.Offset == NoOffset {
+			err = fmt.Errorf("topic %s: it is not known where a record went: %w", box.topic.name, ErrUnknown)
+		}
+		if err != nil {
+			return nil, err
+		}
+		at[i] = p.Offset
+	}
+	return at, nil
+}
+
 // put is send, for a policy: it says what becomes of the record.
 func (m *mail) put(ctx context.Context, topic string, r *Record) Verdict {
-	_, err := m.send(ctx, topic, r)
+	err := m.send(ctx, topic, r)
 	switch {
 	case err == nil:
 		return Settled()
@@ -147,16 +196,21 @@ func letter(o *ConsumerOptions, d *Delivery, err error) *Record {
 		own = append(own, Header{Key: HeaderStack, Value: clipped(stack)})
 	}
 	r.Headers = append(r.Headers[:len(r.Headers):len(r.Headers)], own...)
-	limits := codec.DefaultLimits()
-	if limits.Check(&r) != nil { // better without a stack, and with the beginning of its error, than not at all
+	if limitsCheck(&r) != nil { // better without a stack, and with the beginning of its error, than not at all
 		own[3].Value = []byte(briefly(err))
 		r.Headers = append(d.Headers[:len(d.Headers):len(d.Headers)], own[:4]...)
 	}
-	if limits.Check(&r) != nil {
+	if limitsCheck(&r) != nil {
 		r.Headers = own[:4]
 		fit(&r)
 	}
 	return &r
+}
+
+// limitsCheck says whether a topic takes a record.
+func limitsCheck(r *Record) error {
+	limits := codec.DefaultLimits()
+	return limits.Check(r)
 }
 
 // briefly is the beginning of an error, for a header or the journal of a group.

@@ -18,6 +18,9 @@ type askAssigned struct{}
 // askStands is answered with where it stands in each of them, a []laneStand.
 type askStands struct{}
 
+// askLanes is answered with the lanes, a []*consumerLane.
+type askLanes struct{}
+
 // pauseLanes pauses partitions, or ends that.
 type pauseLanes struct {
 	partitions []TopicPartition
@@ -92,6 +95,9 @@ type laneStopped struct {
 // topicsDue comes when it is time to look whether topics have grown.
 type topicsDue struct{}
 
+// sweepDue comes when it is time to tidy the parking topic.
+type sweepDue struct{}
+
 // topicsSeen is what there was to be seen.
 type topicsSeen struct{ topics []group.Topic }
 
@@ -107,4 +113,5 @@ func (changeEnded) IgnoreDeadLetterLogging()   {}
 func (laneBegan) IgnoreDeadLetterLogging()     {}
 func (laneStopped) IgnoreDeadLetterLogging()   {}
 func (topicsDue) IgnoreDeadLetterLogging()     {}
+func (sweepDue) IgnoreDeadLetterLogging()      {}
 func (topicsSeen) IgnoreDeadLetterLogging()    {}

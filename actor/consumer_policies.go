@@ -113,6 +113,21 @@ type skip struct{}
 
 func (skip) Failed(context.Context, *Delivery, error) Verdict { return Settled() }
 
+// ParkKey sets the key of a record aside: the record waits, and so do later ones of
+// its key, in order, until somebody releases them (Group.Release, Skip, Edit). Other
+// keys go on, and so do commits: what waits is kept in the group's parking topic,
+// which retention does not touch, and in the group's journal, before a commit passes
+// it. A crash or another owner of the partition changes nothing. A record without a
+// key waits alone.
+//
+// Limits of the group bound what waits (group.Limits: ParkedKeys, ParkedPerKey,
+// ParkedBytes). Beyond them the partition stalls, and says so, until there is room.
+func ParkKey() FailurePolicy { return parkKey{} }
+
+type parkKey struct{}
+
+func (parkKey) Failed(context.Context, *Delivery, error) Verdict { return Park() }
+
 // If has one policy for errors that match, and another for the others: so that
 // what will never work is not tried again, say.
 func If(match func(error) bool, then, otherwise FailurePolicy) FailurePolicy {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/troupestream/troupe/actor"
+	"github.com/troupestream/troupe/internal/group"
 	"github.com/troupestream/troupe/internal/storage/storagefake"
 )
 
@@ -99,4 +101,61 @@ func ExampleIfError() {
 	// a moon, attempt 1
 	// a cake, attempt 1
 	// skipped: 1
+}
+
+// A customer's order that fails holds only that customer's orders. When what was
+// wrong is mended, they are served in their order.
+func ExampleParkKey() {
+	ctx := context.Background()
+	system, end := kitchen(
+		actor.Record{Key: []byte("ada"), Value: []byte("burnt toast")},
+		actor.Record{Key: []byte("ada"), Value: []byte("tea")},
+		actor.Record{Key: []byte("bob"), Value: []byte("a cake")})
+	defer end()
+	served := make(chan struct{})
+	var mended atomic.Bool
+	cook, err := system.NewConsumer(ctx, actor.ConsumerOptions{Group: "cooks", Topics: []string{"orders"}, OnFailure: actor.ParkKey()},
+		func(_ context.Context, d *actor.Delivery) error {
+			fmt.Printf("%s: %s, attempt %d (%v)\n", d.Key, d.Value, d.Attempt, d.Cause)
+			if string(d.Value) == "burnt toast" && !mended.Load() {
+				return errors.New("the toaster is broken")
+			}
+			served <- struct{}{}
+			return nil
+		})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	<-served // bob
+
+	cooks, err := system.Group("cooks", group.Config{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	var keys []actor.ParkedKey
+	for len(keys) == 0 { // it is being parked
+		if keys, err = cooks.Parked(ctx); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	fmt.Printf("%s is parked: %s\n", keys[0].Key, keys[0].Error)
+	mended.Store(true)
+	if err := cooks.Release(ctx, keys[0]); err != nil { // or Skip, or Edit
+		fmt.Println(err)
+		return
+	}
+	<-served
+	<-served
+	if err := cook.Close(ctx); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// ada: burnt toast, attempt 1 (first)
+	// bob: a cake, attempt 1 (first)
+	// ada is parked: the toaster is broken
+	// ada: burnt toast, attempt 2 (released)
+	// ada: tea, attempt 1 (released)
 }

@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/troupestream/troupe/internal/codec"
 	"github.com/troupestream/troupe/internal/dataflow"
 	"github.com/troupestream/troupe/internal/storage/storagefake"
 )
@@ -125,7 +124,7 @@ func TestALetterThatWouldBeTooLarge(t *testing.T) {
 		"bytes":   {Value: []byte("v"), Headers: []Header{{Key: "h", Value: make([]byte, 64<<10-1)}}},
 	} {
 		l := letter(o, &Delivery{Record: r}, dataflow.Protect(func() error { panic(strings.Repeat("x", 1<<20)) }))
-		if err := limitsOK(l); err != nil || header(l, HeaderGroup) != "mailers" || len(l.Value) == 0 {
+		if err := limitsCheck(l); err != nil || header(l, HeaderGroup) != "mailers" || len(l.Value) == 0 {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -213,9 +212,4 @@ func TestPoliciesAreChecked(t *testing.T) {
 			t.Errorf("got %v, want an error that says %q", err, says)
 		}
 	}
-}
-
-func limitsOK(r *Record) error {
-	l := codec.DefaultLimits()
-	return l.Check(r)
 }

@@ -1,10 +1,13 @@
 package actor
 
-import "sync/atomic"
+import (
+	"context"
+	"sync/atomic"
+)
 
 // consumerCounts are what a consumer has done about failures.
 type consumerCounts struct {
-	retries, letters, skipped atomic.Int64
+	retries, letters, skipped, parked atomic.Int64
 }
 
 // ConsumerStats are counts since the consumer was made.
@@ -12,10 +15,29 @@ type ConsumerStats struct {
 	Retries     int64 // deliveries after one that failed, in place
 	DeadLetters int64
 	Skipped     int64 // on the user's orders
+	Parked      int64 // records that were parked, or put behind one that is
 }
 
 // Stats returns what the consumer has done about failures.
 func (c *Consumer) Stats() ConsumerStats {
 	n := &c.counts
-	return ConsumerStats{Retries: n.retries.Load(), DeadLetters: n.letters.Load(), Skipped: n.skipped.Load()}
+	return ConsumerStats{Retries: n.retries.Load(), DeadLetters: n.letters.Load(), Skipped: n.skipped.Load(), Parked: n.parked.Load()}
+}
+
+// Parking says why partitions stall that the consumer has: they wait for room in the
+// parking. Usually it is empty.
+func (c *Consumer) Parking() map[TopicPartition]error {
+	lanes, err := Ask[[]*consumerLane](context.Background(), c.sys, c.pid, askLanes{})
+	if err != nil {
+		return nil
+	}
+	stalled := map[TopicPartition]error{}
+	for _, l := range lanes {
+		l.mu.Lock()
+		if l.parking != nil && l.parking.stalled != nil {
+			stalled[l.TopicPartition] = l.parking.stalled
+		}
+		l.mu.Unlock()
+	}
+	return stalled
 }

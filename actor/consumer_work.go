@@ -14,6 +14,7 @@ func (l *consumerLane) handOut() {
 	if !l.handing() {
 		return
 	}
+	l.startTends()
 	for want := l.window.Wanted(); l.workers < want; l.workers++ {
 		if !l.consumer.sys.Go(func(context.Context) { l.work() }) {
 			return
@@ -42,9 +43,12 @@ func (l *consumerLane) work() {
 func (l *consumerLane) take() (*Delivery, context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.handing() {
-		if t, d, ok := l.window.Take(); ok {
-			d.ticket = t
+	for l.handing() {
+		t, d, ok := l.window.Take()
+		if !ok {
+			break
+		}
+		if d.ticket = t; !l.divert(d) {
 			return d, l.ctx
 		}
 	}
@@ -115,6 +119,8 @@ func (l *consumerLane) fail(ctx context.Context, d *Delivery, err error) {
 		l.settled(d)
 	case verdictRetry:
 		l.retry(d, err, v.after)
+	case verdictPark:
+		l.park(d, err)
 	case verdictUnwanted:
 		l.putBack(d, d)
 	default:

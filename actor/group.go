@@ -120,7 +120,7 @@ func (g *groupActor) Receive(ctx pactor.Context) {
 	switch m := ctx.Message().(type) {
 	case *pactor.Started:
 		g.self, g.members = ctx.Self(), map[string]*pactor.PID{}
-	case groupCommand, askGroup:
+	case groupCommand, groupCommands, askGroup:
 		g.request(sentWith{m, ctx.Sender()})
 	case groupOpened:
 		g.opened(m)
@@ -159,6 +159,8 @@ func (g *groupActor) request(r sentWith) {
 			g.members[j.Member] = m.member
 		}
 		g.apply(m.command, r.sender)
+	case groupCommands:
+		g.applyAll(m, r)
 	case askGroup:
 		g.hold(outgoing{to: r.sender, message: m.look(g.core)})
 	}
@@ -166,18 +168,26 @@ func (g *groupActor) request(r sentWith) {
 
 // apply carries a command out, and holds back what it gives rise to.
 func (g *groupActor) apply(c group.Command, sender *pactor.PID) {
+	err := g.carryOut(c)
+	if sender != nil {
+		var answer any = groupDone{}
+		if err != nil {
+			answer = err
+		}
+		g.hold(outgoing{to: sender, message: answer})
+	}
+}
+
+func (g *groupActor) carryOut(c group.Command) error {
 	events, effects, err := g.core.Apply(time.Now().UnixMilli(), c)
 	g.events = append(g.events, events...)
 	for _, e := range effects {
 		g.hold(outgoing{effect: e})
 	}
-	if sender != nil {
-		var answer any = groupDone{}
-		if err != nil {
-			answer = fmt.Errorf("group %s: %w", g.name, err)
-		}
-		g.hold(outgoing{to: sender, message: answer})
+	if err != nil {
+		err = fmt.Errorf("group %s: %w", g.name, err)
 	}
+	return err
 }
 
 func (g *groupActor) hold(o outgoing) { g.waiting = append(g.waiting, o) }

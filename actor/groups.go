@@ -118,7 +118,18 @@ func (s *System) DeleteGroup(ctx context.Context, name string) error {
 	if err := s.store.DeleteLog(ctx, groupLog(name)); err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return fmt.Errorf("delete group %s: %w", name, err)
 	}
-	return nil
+	return s.deleteTopicsOf(ctx, name)
+}
+
+// deleteTopicsOf deletes what a group has put into topics of its own.
+func (s *System) deleteTopicsOf(ctx context.Context, group string) error {
+	all, err := s.Topics(ctx)
+	for _, t := range all {
+		if t.Name == parkedTopic(group) {
+			err = errors.Join(err, s.DeleteTopic(ctx, t.Name))
+		}
+	}
+	return err
 }
 
 // Name returns the group's name.

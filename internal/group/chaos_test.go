@@ -59,7 +59,7 @@ func drawCommand(t *rapid.T, g *Group) Command {
 	case 12:
 		return Rewind{[]Position{{at.Topic, at.Partition, offset, text}, {at.Topic, n("second", 3), offset, text}}}
 	case 13:
-		return Hold{id, claim.Epoch, key, record}
+		return Hold{id, claim.Epoch, key, record, n("anew", 1) == 0}
 	case 14, 15:
 		return Park{id, claim.Epoch, key, record, n("attempt", 5), text, text}
 	case 16:
@@ -68,9 +68,9 @@ func drawCommand(t *rapid.T, g *Group) Command {
 		return ReleaseKey{key}
 	case 18:
 		if n("edit", 1) == 0 {
-			return Edit{key, offset, record.Parking, record.Bytes}
+			return Edit{key, offset, record.Parking, record.Bytes, n("release", 1) == 0}
 		}
-		return Skip{key, offset}
+		return Skip{key, offset, n("release", 1) == 0}
 	}
 	return Commit{id, []Offset{{claim, offset, text}, {Claim{at.Topic, n("other", 3), claim.Epoch}, offset, text}}}
 }
@@ -182,8 +182,8 @@ func inTransit() (snapshot, events []byte) {
 		Join{Member: "b", Topics: []Topic{{"orders", 3}}},
 		Commit{"a", []Offset{{Claim{"orders", 0, 2}, 7, "m"}, {Claim{"refunds", 0, 2}, 9, ""}}},
 		Park{"a", 2, KeyRef{Topic: "orders", Key: "k"}, ParkedRecord{5, 1, 10, false}, 3, "r", "e"},
-		Hold{"a", 2, KeyRef{Topic: "orders", Key: "k"}, ParkedRecord{6, 2, 10, false}},
-		Edit{KeyRef{Topic: "orders", Key: "k"}, 6, 3, 11},
+		Hold{"a", 2, KeyRef{Topic: "orders", Key: "k"}, ParkedRecord{6, 2, 10, false}, false},
+		Edit{KeyRef{Topic: "orders", Key: "k"}, 6, 3, 11, false},
 		ReleaseKey{KeyRef{Topic: "orders", Key: "k"}},
 		Release{"a", []Claim{{"orders", 2, 2}}},
 		Rewind{[]Position{{"orders", 0, 1, ""}}},

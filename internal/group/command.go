@@ -130,6 +130,10 @@ type (
 		Epoch  uint64
 		Key    KeyRef
 		Record ParkedRecord
+		// Anew: if the key is free by now, it is parked with this record and
+		// released at once. So the record keeps its place before those of its key
+		// that are on their way. Effect: KeyChanged.
+		Anew bool
 	}
 	// Resolve says that the first record of a key was processed after all.
 	Resolve struct {
@@ -142,8 +146,9 @@ type (
 	ReleaseKey struct{ Key KeyRef }
 	// Skip drops a record of a parked key. After the last one the key is free.
 	Skip struct {
-		Key    KeyRef
-		Offset uint64
+		Key     KeyRef
+		Offset  uint64
+		Release bool // what is left, in the same step
 	}
 	// Edit replaces the body of a record of a parked key.
 	Edit struct {
@@ -151,6 +156,7 @@ type (
 		Offset  uint64
 		Parking uint64 // where the new body is
 		Bytes   int
+		Release bool // the key, in the same step
 	}
 )
 

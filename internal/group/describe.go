@@ -101,6 +101,36 @@ func (g *Group) Parked(topic string, partition int) ([]ParkedKey, error) {
 	return p.listParked(), nil
 }
 
+// AllParked returns the keys parked in all partitions, by topic and number.
+func (g *Group) AllParked() (all []ParkedKey) {
+	g.eachPart(func(p *part) { all = append(all, p.listParked()...) })
+	return all
+}
+
+// ParkedKey returns a parked key; without records, it is free.
+func (g *Group) ParkedKey(ref KeyRef) ParkedKey {
+	p, err := g.find(ref.Topic, ref.Partition)
+	if err != nil {
+		return ParkedKey{KeyRef: ref}
+	}
+	return p.describe(ref.id())
+}
+
+// Parking returns the lowest offset in the parking topic at which there is a body
+// that is still of use; ok is false when there is none.
+func (g *Group) Parking() (lowest uint64, ok bool) {
+	g.eachPart(func(p *part) {
+		for _, k := range p.parked {
+			for _, r := range k.records {
+				if !ok || r.Parking < lowest {
+					lowest, ok = r.Parking, true
+				}
+			}
+		}
+	})
+	return lowest, ok
+}
+
 // Committed returns the offset of the next record of a partition to process. ok
 // is false when none was committed.
 func (g *Group) Committed(topic string, partition int) (next uint64, ok bool) {

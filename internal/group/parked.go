@@ -27,8 +27,16 @@ func (g *Group) skip(c Skip) error {
 		return err
 	}
 	g.emit(resolved{p, c.Key.id(), c.Offset})
-	g.tellKey(p, c.Key.id())
+	g.changed(p, c.Key.id(), c.Release)
 	return nil
+}
+
+// changed releases a key if that was asked for, and tells its owner.
+func (g *Group) changed(p *part, id keyID, release bool) {
+	if release && p.parked[id] != nil {
+		g.emit(keyReleased{p, id})
+	}
+	g.tellKey(p, id)
 }
 
 // edit replaces the body of a record.
@@ -41,7 +49,7 @@ func (g *Group) edit(c Edit) error {
 		return fmt.Errorf("%w: a body of %d bytes, the limit ParkedBytes is %d for all", ErrParkingFull, c.Bytes, g.config.Limits.ParkedBytes)
 	}
 	g.emit(edited{p, c.Key.id(), ParkedRecord{c.Offset, c.Parking, c.Bytes, true}})
-	g.tellKey(p, c.Key.id())
+	g.changed(p, c.Key.id(), c.Release)
 	return nil
 }
 

@@ -147,10 +147,25 @@ func (g *Group) hold(now int64, c Hold) error {
 	switch {
 	case err != nil:
 		return err
+	case k == nil && c.Anew:
+		return g.parkAnew(now, p, c)
 	case k == nil:
 		return fmt.Errorf("%w: the key is free: process the record", ErrNotParked)
 	}
 	return g.holdBehind(p, k, c.Key, c.Record)
+}
+
+// parkAnew parks a key that has become free while a record of it was on its way,
+// and releases it at once.
+func (g *Group) parkAnew(now int64, p *part, c Hold) error {
+	e := parked{part: p, id: c.Key.id(), record: c.Record, at: now, reason: "waited"}
+	e.record.Edited = false
+	if err := g.checkPark(c.Key, e); err != nil {
+		return err
+	}
+	g.emit(e)
+	g.changed(p, e.id, true)
+	return nil
 }
 
 func (g *Group) holdBehind(p *part, k *parkedKey, ref KeyRef, r ParkedRecord) error {

@@ -136,7 +136,7 @@ func (s *parkingLot) read(fails bool) {
 	record := ParkedRecord{Offset: offset, Parking: offset, Bytes: 1}
 	switch {
 	case len(held) > 0 && offset >= held[0]:
-		_, err := s.apply(Hold{s.id(), s.epoch, s.ref(key), record})
+		_, err := s.apply(Hold{s.id(), s.epoch, s.ref(key), record, false})
 		isHeld := slices.Contains(held, offset)
 		s.want(err, isHeld || offset > held[len(held)-1], ErrInvalid)
 		if err == nil && !isHeld {
@@ -145,6 +145,11 @@ func (s *parkingLot) read(fails bool) {
 	case len(held) == 0 && fails:
 		s.must(Park{Member: s.id(), Epoch: s.epoch, Key: s.ref(key), Record: record, Attempt: 1, Reason: "failed"})
 		s.model.offsets[key] = []uint64{offset}
+	case len(held) == 0 && rapid.IntRange(0, 3).Draw(s.T, "waited") == 0: // behind a record that was skipped meanwhile
+		_, err := s.apply(Hold{s.id(), s.epoch, s.ref(key), record, false})
+		s.want(err, false, ErrNotParked)
+		s.must(Hold{s.id(), s.epoch, s.ref(key), record, true})
+		s.model.offsets[key], s.model.releasing[key] = []uint64{offset}, true
 	default:
 		s.process(key, offset)
 	}
@@ -185,7 +190,8 @@ func (s *parkingLot) skip(key string) {
 	if len(held) > 0 {
 		offset = held[rapid.IntRange(0, len(held)-1).Draw(s.T, "place")]
 	}
-	_, err := s.apply(Skip{s.ref(key), offset})
+	release := rapid.Bool().Draw(s.T, "release")
+	_, err := s.apply(Skip{s.ref(key), offset, release})
 	switch {
 	case s.model.releasing[key]:
 		s.want(err, false, ErrReplaying)
@@ -195,6 +201,9 @@ func (s *parkingLot) skip(key string) {
 	if err == nil {
 		s.process(key, offset)
 		s.drop(key, offset)
+		if release && s.model.offsets[key] != nil {
+			s.model.releasing[key] = true
+		}
 	}
 }
 

@@ -235,7 +235,7 @@ func (c *conversation) command(verb string, words []string, options map[string]s
 		return Park{who, claim.Epoch, key, record, c.number(options["attempt"]), "failed", options["error"]}
 	case "hold":
 		claim, key := c.key(who, words[1], options)
-		return Hold{who, claim.Epoch, key, record}
+		return Hold{who, claim.Epoch, key, record, false}
 	case "resolve":
 		claim, key := c.key(who, words[1], options)
 		return Resolve{who, claim.Epoch, key, offset}
@@ -244,10 +244,10 @@ func (c *conversation) command(verb string, words []string, options map[string]s
 		return ReleaseKey{key}
 	case "skip":
 		_, key := c.key("", words[0], options)
-		return Skip{key, offset}
+		return Skip{key, offset, false}
 	case "edit":
 		_, key := c.key("", words[0], options)
-		return Edit{key, offset, record.Parking, record.Bytes}
+		return Edit{key, offset, record.Parking, record.Bytes, false}
 	}
 	c.t.Fatalf("no command %s", verb)
 	return nil

@@ -130,6 +130,16 @@ func TestAgainstModel(t *testing.T) {
 					r.state, r.ticket = postponed, ticket
 				}
 			},
+			"yield": func(t *rapid.T) {
+				if r := m.pick(t, running, returned); r != nil {
+					ticket, ok := w.Yield(r.ticket)
+					if !ok {
+						t.Fatal("refused")
+					}
+					void = append(void, r.ticket)
+					r.state, r.ticket, r.key = returned, ticket, ""
+				}
+			},
 			"resume": func(t *rapid.T) {
 				if r := m.pick(t, postponed); r != nil {
 					if !w.Resume(r.ticket) {
@@ -161,7 +171,8 @@ func TestAgainstModel(t *testing.T) {
 			},
 			"late": func(t *rapid.T) {
 				for _, ticket := range void {
-					if _, ok := w.Postpone(ticket, 0); ok || w.Done(ticket) || w.Return(ticket) || w.Resume(ticket) {
+					_, yielded := w.Yield(ticket)
+					if _, ok := w.Postpone(ticket, 0); ok || yielded || w.Done(ticket) || w.Return(ticket) || w.Resume(ticket) {
 						t.Fatalf("a void ticket %+v is good", ticket)
 					}
 				}

@@ -261,6 +261,25 @@ func (w *Window[T]) Postpone(t Ticket, item T) (Ticket, bool) {
 	return t, true
 }
 
+// Yield takes a record from its worker, and lets the next of its key be handed out
+// although this one is not done: the order of the key is somebody else's now. The
+// ticket that is returned takes the place of the one given.
+func (w *Window[T]) Yield(t Ticket) (Ticket, bool) {
+	e := w.find(t)
+	if e == nil || e.state != running && e.state != returned {
+		return t, false
+	}
+	if e.state == running {
+		w.running--
+	}
+	e.state = returned
+	e.turn++
+	t.turn = e.turn
+	w.release(t.seq, e)
+	e.keyed = false
+	return t, true
+}
+
 // Resume lets a postponed record be handed out again.
 func (w *Window[T]) Resume(t Ticket) bool {
 	e := w.find(t)

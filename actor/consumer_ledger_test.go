@@ -1,0 +1,159 @@
+package actor
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// account is what was published, and what became of it.
+type account struct {
+	t    *testing.T
+	mu   sync.Mutex
+	sick bool            // handlers fail now and then
+	want map[string]int  // records, by key
+	done map[string]int  // how many of a key were handled, in order
+	seen map[string]bool // "k/3" was handled
+	keys int
+	rnd  *rand.Rand
+}
+
+func newAccount(t *testing.T, seed uint64) *account {
+	return &account{t: t, sick: true, want: map[string]int{}, done: map[string]int{}, seen: map[string]bool{}, keys: 2 + int(seed%2)*10, rnd: rand.New(rand.NewPCG(seed, 1))}
+}
+
+func (l *account) number(n int) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.rnd.IntN(n)
+}
+
+// handle fails at random. A record whose predecessor was not handled is out of order.
+func (l *account) handle(ctx context.Context, d *Delivery) error {
+	if err := sleep(ctx, time.Duration(l.number(20))*time.Millisecond); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sick && l.rnd.IntN(10) == 0 {
+		return errStamps
+	}
+	key, n := string(d.Key), 0
+	if _, err := fmt.Sscanf(string(d.Value), "%d", &n); err != nil {
+		return err
+	}
+	l.seen[key+"/"+string(d.Value)] = true
+	switch {
+	case n == l.done[key]:
+		l.done[key]++
+	case n > l.done[key]:
+		l.t.Errorf("key %s: record %d (offset %d, %v, attempt %d) before record %d", key, n, d.Offset, d.Cause, d.Attempt, l.done[key])
+	}
+	return nil
+}
+
+// publish publishes some records of random keys.
+func (l *account) publish(s *System, count int) {
+	topic, err := s.Topic(context.Background(), "orders")
+	if err != nil {
+		l.t.Error(err)
+		return
+	}
+	p, err := topic.NewPublisher(context.Background(), PublisherOptions{})
+	if err != nil {
+		l.t.Error(err)
+		return
+	}
+	for range count {
+		key := fmt.Sprint("key-", l.number(l.keys))
+		r := Record{Key: []byte(key), Value: fmt.Append(nil, l.want[key]), Time: NoTime}
+		l.want[key]++
+		if _, err := p.Publish(context.Background(), AnyPartition, &r); err != nil {
+			l.t.Error(err)
+		}
+	}
+	if err := p.Close(context.Background()); err != nil {
+		l.t.Error(err)
+	}
+}
+
+// release releases everything that is parked.
+func (l *account) release(g *Group) (any bool) {
+	keys, err := g.Parked(context.Background())
+	if err != nil {
+		l.t.Error(err)
+	}
+	for _, k := range keys {
+		_ = g.Release(context.Background(), k) // it may be free by now
+	}
+	return len(keys) > 0
+}
+
+// check says what was lost.
+func (l *account) check() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for key, n := range l.want {
+		for i := range n {
+			if !l.seen[fmt.Sprintf("%s/%d", key, i)] {
+				l.t.Errorf("key %s: record %d of %d was lost", key, i, n)
+			}
+		}
+	}
+}
+
+// Handlers fail, keys are parked and released, consumers crash, close and come back:
+// nothing is lost, and each key keeps its order.
+func TestLedgerOfParking(t *testing.T) {
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			bubble(t, func(t *testing.T, s *System) {
+				l := newAccount(t, seed)
+				declare(t, s, "orders", TopicConfig{Partitions: 3})
+				o := ConsumerOptions{SessionTimeout: 2 * time.Second, HeartbeatInterval: 200 * time.Millisecond, CommitInterval: 300 * time.Millisecond,
+					DrainTimeout: 100 * time.Millisecond, Concurrency: 1 + int(seed%3)*3,
+					OnFailure: RetryInPlace(Backoff{Attempts: 2, Base: 5 * time.Millisecond}, ParkKey())}
+				consumers := []*Consumer{startConsumer(t, s, o, l.handle), startConsumer(t, s, o, l.handle)}
+				g := testGroup(t, s)
+				for range 60 {
+					l.publish(s, l.number(30))
+					time.Sleep(time.Duration(l.number(500)) * time.Millisecond)
+					switch l.number(6) {
+					case 0:
+						i := l.number(len(consumers))
+						s.Stop(consumers[i].pid)
+						<-consumers[i].Ended()
+						consumers[i] = startConsumer(t, s, o, l.handle)
+					case 1:
+						i := l.number(len(consumers))
+						closeConsumerOK(t, consumers[i])
+						consumers[i] = startConsumer(t, s, o, l.handle)
+					case 2, 3:
+						l.release(g)
+					}
+				}
+				l.mu.Lock()
+				l.sick = false
+				l.mu.Unlock()
+				time.Sleep(10 * time.Second)
+				for round := 0; l.release(g); round++ {
+					if time.Sleep(10 * time.Second); round == 20 {
+						t.Fatalf("there is no end of it: %s", parkedNow(t, s))
+					}
+				}
+				synctest.Wait()
+				for _, c := range consumers {
+					closeConsumerOK(t, c)
+				}
+				l.check()
+				if lag, err := g.Lag(context.Background()); err != nil || lag.Records != 0 {
+					t.Errorf("%d records are left, %v", lag.Records, err)
+				}
+			})
+		})
+	}
+}
