@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -35,6 +36,7 @@ type Consumer struct {
 	pid     *pactor.PID
 
 	mail        *mail
+	gate        *retryGate
 	counts      consumerCounts
 	concurrency atomic.Int64
 	progress    atomic.Uint64 // changes when work goes on
@@ -60,6 +62,7 @@ func (s *System) NewConsumer(ctx context.Context, o ConsumerOptions, h Handler) 
 	}
 	c := &Consumer{sys: s, options: o, handler: h, ready: make(chan struct{}), ended: make(chan struct{}), topics: map[string]*Topic{}}
 	c.mail = &mail{consumer: c, boxes: map[string]*Publisher{}}
+	c.gate = newRetryGate(o.RetryBudget)
 	if err := c.prepare(ctx); err != nil {
 		return nil, fmt.Errorf("consumer of group %s: %w", o.Group, err)
 	}
@@ -71,6 +74,7 @@ func (s *System) NewConsumer(ctx context.Context, o ConsumerOptions, h Handler) 
 	}
 	s.watches.then(c.pid, func() {
 		c.mail.close()
+		c.gate.close()
 		close(c.ended)
 	})
 	return c.awaitReady(ctx)
@@ -83,7 +87,12 @@ func (c *Consumer) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err := c.openTopics(ctx)
+	later, err := c.laterTopics(ctx)
+	if err != nil {
+		return err
+	}
+	c.options.Topics = append(slices.Clone(c.options.Topics), later...)
+	_, err = c.openTopics(ctx)
 	return err
 }
 

@@ -47,8 +47,11 @@ type Delivery struct {
 	Attempt    int   // 1 for the first
 	Cause      Cause
 	LastError  string // of the attempt before, if it is known
+	Via        string // the delay topic that it comes out of; "": none, it comes from Topic
 
-	here   int // attempts since the record was taken in
+	at     uint64 // where the lane has it: Offset, unless it comes out of a delay topic
+	later  int    // delays that it has been through
+	here   int    // attempts since the record was taken in
 	ticket inflight.Ticket
 	lane   *consumerLane
 

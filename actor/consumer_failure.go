@@ -30,6 +30,7 @@ const (
 	verdictRetry
 	verdictLetter
 	verdictPark
+	verdictLater
 	verdictUnwanted // of no policy: the consumer has no use for a verdict any more
 )
 

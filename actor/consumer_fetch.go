@@ -158,8 +158,16 @@ func (f *consumerFetch) relocate(wanted uint64) error {
 // takeIn adds the records of a batch to the window, as there is room for them.
 func (f *consumerFetch) takeIn(batch *RecordBatch) error {
 	l := f.lane
+	if l.delay > 0 {
+		if err := f.waitUntilDue(batch.Info.AppendTime); err != nil {
+			return err
+		}
+	}
 	for batch.Left() > 0 {
 		records, bytes, err := f.waitForRoom()
+		if err == nil && l.delay > 0 {
+			records, err = 1, l.consumer.gate.await(f.ctx) // each is a retry
+		}
 		if err != nil {
 			return err
 		}
@@ -199,13 +207,16 @@ func (l *consumerLane) deliveries(batch *RecordBatch, n, bytes int) []Delivery {
 		if !batch.Next(&r) {
 			break
 		}
-		d := Delivery{Record: r, TopicPartition: l.TopicPartition, Offset: offset, AppendTime: batch.Info.AppendTime, Attempt: 1, here: 1, lane: l}
+		d := Delivery{Record: r, TopicPartition: l.TopicPartition, Offset: offset, AppendTime: batch.Info.AppendTime, at: offset, Attempt: 1, here: 1, lane: l}
 		if d.Headers = nil; len(r.Headers) > 0 {
 			from := len(headers)
 			headers = append(headers, r.Headers...)
 			d.Headers = headers[from:len(headers):len(headers)]
 		}
 		bytes -= d.size()
+		if l.delay > 0 {
+			d.comesFrom()
+		}
 		all = append(all, d)
 	}
 	return all
@@ -221,12 +232,12 @@ func (l *consumerLane) add(run uint64, all []Delivery) bool {
 	}
 	for i := range all {
 		d := &all[i]
-		if d.Offset < l.before.handed {
+		if d.at < l.before.handed {
 			if d.Cause = l.before.cause; d.Cause != Replay {
-				d.Attempt = 2
+				d.Attempt++
 			}
 		}
-		l.window.Add(d.Offset, d.Key, d.size(), d)
+		l.window.Add(d.at, d.Key, d.size(), d)
 	}
 	l.handOut()
 	return true

@@ -39,9 +39,10 @@ type consumerLane struct {
 
 	group     *Group // that has given it
 	member    string
-	parking   *parking // nil: what is parked is not known yet
-	telling   int      // commands to the group under way
-	finishing bool     // no replay begins any more
+	delay     time.Duration // of a delay topic; 0: it is none
+	parking   *parking      // nil: what is parked is not known yet
+	telling   int           // commands to the group under way
+	finishing bool          // no replay begins any more
 
 	ctx    context.Context // of handlers and the fetcher
 	cancel context.CancelFunc
@@ -64,6 +65,7 @@ type stored struct {
 
 func newConsumerLane(c *Consumer, g *Group, member string, a group.Assignment) *consumerLane {
 	l := &consumerLane{consumer: c, group: g, member: member, TopicPartition: TopicPartition{a.Topic, a.Partition}, before: parseNote(a.Metadata)}
+	l.delay, _ = delayOf(c.options.Group, a.Topic)
 	l.window = inflight.New[*Delivery](c.options.Limits, int(c.concurrency.Load()), a.Next)
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.give(a)

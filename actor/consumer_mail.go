@@ -41,6 +41,10 @@ func topicFor(name string) TopicConfig {
 	if strings.HasPrefix(name, parkedPrefix) {
 		return TopicConfig{Retention: Retention{Forever: true}}
 	}
+	if _, delay, _ := cutLast(name, "-"); strings.HasPrefix(name, laterPrefix) {
+		d, _ := time.ParseDuration(delay)
+		return TopicConfig{Retention: Retention{Age: DeadLetterRetention + d}}
+	}
 	return TopicConfig{Retention: Retention{Age: DeadLetterRetention}}
 }
 
@@ -169,6 +173,14 @@ func sendTo(ctx context.Context, box *Publisher, partition int, records []*Recor
 		at[i] = p.Offset
 	}
 	return at, nil
+}
+
+// cutLast is strings.Cut at the last place.
+func cutLast(s, at string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, at); i >= 0 {
+		return s[:i], s[i+len(at):], true
+	}
+	return s, "", false
 }
 
 // put is send, for a policy: it says what becomes of the record.

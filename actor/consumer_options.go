@@ -92,7 +92,9 @@ type ConsumerOptions struct {
 	// OnFailure decides about records that fail: RetryInPlace, DeadLetter, Skip and
 	// so on. Default StopOnFailure.
 	OnFailure FailurePolicy
-	Listener  Listener
+	// RetryBudget bounds how many deliveries are retries.
+	RetryBudget RetryBudget
+	Listener    Listener
 }
 
 func (o *ConsumerOptions) withDefaults() {
@@ -101,6 +103,7 @@ func (o *ConsumerOptions) withDefaults() {
 	orDefault(&o.Concurrency, 1)
 	orDefault(&o.CommitInterval, DefaultCommitInterval)
 	orDefault(&o.DrainTimeout, DefaultDrainTimeout)
+	o.RetryBudget.withDefaults()
 	if o.OnFailure == nil {
 		o.OnFailure = StopOnFailure{}
 	}
@@ -120,6 +123,6 @@ func (o *ConsumerOptions) check(h Handler) error {
 		"HeartbeatInterval is %v: it must be positive and below SessionTimeout, %v", o.HeartbeatInterval, o.SessionTimeout)
 	require(o.CommitInterval > 0, "CommitInterval is %v: it must be positive; to commit by hand, set ManualCommit", o.CommitInterval)
 	require(o.DrainTimeout > 0, "DrainTimeout is %v: it must be positive", o.DrainTimeout)
-	errs = append(errs, checkPolicy(o.OnFailure, o))
+	errs = append(errs, o.RetryBudget.check(), checkPolicy(o.OnFailure, o))
 	return errors.Join(errs...)
 }

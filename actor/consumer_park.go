@@ -88,7 +88,7 @@ func (p *parking) tended() bool { return p != nil && p.tending > 0 }
 // find returns what holds a record, nil if nothing does.
 func (p *parking) find(d *Delivery) *heldKey {
 	if d.Key == nil {
-		return p.alone[d.Offset]
+		return p.alone[d.at]
 	}
 	return p.keys[string(d.Key)]
 }
@@ -139,10 +139,11 @@ func (p *parking) step() {
 	}
 }
 
-func (d *Delivery) keyRef() group.KeyRef {
-	ref := group.KeyRef{Topic: d.Topic, Partition: d.Partition, Key: string(d.Key), Keyless: d.Key == nil}
+// keyRef names the key of a record in the partition of its lane.
+func (l *consumerLane) keyRef(d *Delivery) group.KeyRef {
+	ref := group.KeyRef{Topic: l.Topic, Partition: l.Partition, Key: string(d.Key), Keyless: d.Key == nil}
 	if ref.Keyless {
-		ref.Offset = d.Offset
+		ref.Offset = d.at
 	}
 	return ref
 }
@@ -156,10 +157,10 @@ func (l *consumerLane) divert(d *Delivery) bool {
 	if h == nil {
 		return false
 	}
-	switch _, parked := slices.BinarySearch(h.offsets, d.Offset); {
+	switch _, parked := slices.BinarySearch(h.offsets, d.at); {
 	case parked: // it was delivered before
 		l.done(d.ticket)
-	case len(h.offsets) > 0 && d.Offset < h.offsets[0]: // it comes before what is parked: the group was moved back
+	case len(h.offsets) > 0 && d.at < h.offsets[0]: // it comes before what is parked: the group was moved back
 		return false
 	case h.closing:
 		h.waiter, h.waits = l.window.Postpone(d.ticket, d)
@@ -192,7 +193,7 @@ func (l *consumerLane) park(d *Delivery, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.parking != nil {
-		l.lineUp(l.parking.hold(d.keyRef()), d, err)
+		l.lineUp(l.parking.hold(l.keyRef(d)), d, err)
 	}
 	l.settleDown()
 	l.handOut()

@@ -495,7 +495,8 @@ func TestManualAckOfAReleasedRecord(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		n.expect(t, "k:1 k:1")
-		if n.seen[0].Ack() || !n.seen[1].Ack() || n.seen[1].Ack() {
+		failed, released := n.seen[0], n.seen[1]
+		if failed.Ack() || !released.Ack() || released.Ack() {
 			t.Error("a released record can be acknowledged once, and one that failed cannot")
 		}
 		synctest.Wait()

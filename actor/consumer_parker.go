@@ -88,13 +88,20 @@ func (l *consumerLane) storeBodies(ctx context.Context, batch []*parkItem) bool 
 	return true
 }
 
-// parkedRecord is the body of a parked record: the record, and when it arrived.
+// parkedRecord is the body of a parked record: as it was in the partition, and when
+// it arrived there.
 func parkedRecord(d *Delivery) *Record {
 	r := d.Record
-	r.Headers = append(r.Headers[:len(r.Headers):len(r.Headers)],
-		Header{Key: HeaderAppended, Value: strconv.AppendInt(nil, d.AppendTime, 10)})
+	r.Headers = r.Headers[:len(r.Headers):len(r.Headers)]
+	if d.Via != "" {
+		before := *d
+		before.Attempt--
+		r.Headers = append(r.Headers, before.origin())
+	}
+	plain := r.Headers
+	r.Headers = append(r.Headers, Header{Key: HeaderAppended, Value: strconv.AppendInt(nil, d.AppendTime, 10)})
 	if limitsCheck(&r) != nil {
-		r.Headers = d.Headers // rather without
+		r.Headers = plain // rather without
 	}
 	return &r
 }
@@ -103,7 +110,7 @@ func parkedRecord(d *Delivery) *Record {
 func (l *consumerLane) placesOf(batch []*parkItem) []group.Command {
 	all := make([]group.Command, len(batch))
 	for n, i := range batch {
-		record := group.ParkedRecord{Offset: i.d.Offset, Parking: i.parking, Bytes: i.d.size()}
+		record := group.ParkedRecord{Offset: i.d.at, Parking: i.parking, Bytes: i.d.size()}
 		if i.failed == nil {
 			all[n] = group.Hold{Member: l.member, Epoch: i.claim.Epoch, Key: i.key.ref, Record: record, Anew: i.anew}
 		} else {
@@ -126,8 +133,8 @@ func (l *consumerLane) areParked(p *parking, batch []*parkItem) {
 		h := i.key
 		h.pending--
 		h.version++
-		if n := len(h.offsets); n == 0 || h.offsets[n-1] < i.d.Offset {
-			h.offsets = append(h.offsets, i.d.Offset)
+		if n := len(h.offsets); n == 0 || h.offsets[n-1] < i.d.at {
+			h.offsets = append(h.offsets, i.d.at)
 		}
 		l.done(i.d.ticket)
 	}
@@ -148,7 +155,7 @@ func (l *consumerLane) refusedParking(ctx context.Context, p *parking, i *parkIt
 	case errors.Is(err, group.ErrInvalid) && i.failed == nil:
 		return true, true
 	case errors.Is(err, group.ErrInvalid), errors.Is(err, group.ErrLimit) && !errors.Is(err, group.ErrParkingFull):
-		l.giveUp(&HandlerError{l.TopicPartition, i.d.Offset, i.d.Attempt, fmt.Errorf("its key cannot be parked: %w", errors.Join(err, i.failed))})
+		l.giveUp(&HandlerError{i.d.TopicPartition, i.d.Offset, i.d.Attempt, fmt.Errorf("its key cannot be parked: %w", errors.Join(err, i.failed))})
 		return false, false
 	}
 	l.stall(p, i, err)
@@ -163,6 +170,6 @@ func (l *consumerLane) stall(p *parking, i *parkItem, err error) {
 	l.mu.Unlock()
 	if first {
 		l.consumer.sys.log.Error("a record cannot be parked: its partition stalls until it can. Release or skip parked keys, or raise the limit",
-			"group", l.consumer.options.Group, "topic", l.Topic, "partition", l.Partition, "offset", i.d.Offset, "error", err)
+			"group", l.consumer.options.Group, "topic", l.Topic, "partition", l.Partition, "offset", i.d.at, "error", err)
 	}
 }

@@ -1,6 +1,7 @@
 package actor_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -158,4 +159,71 @@ func ExampleParkKey() {
 	// ada is parked: the toaster is broken
 	// ada: burnt toast, attempt 2 (released)
 	// ada: tea, attempt 1 (released)
+}
+
+// A record that fails is tried again after each delay; what comes behind it does not
+// wait.
+func ExampleRetryLater() {
+	ctx := context.Background()
+	system, end := kitchen(actor.Record{Value: []byte("a soufflé")}, actor.Record{Value: []byte("tea")})
+	defer end()
+	done := make(chan struct{})
+	cook, err := system.NewConsumer(ctx, actor.ConsumerOptions{
+		Group: "cooks", Topics: []string{"orders"},
+		OnFailure: actor.RetryLater([]time.Duration{20 * time.Millisecond, 40 * time.Millisecond}, actor.DeadLetter("leftovers")),
+	}, func(_ context.Context, d *actor.Delivery) error {
+		fmt.Printf("%s, attempt %d, out of %s\n", d.Value, d.Attempt, cmp.Or(d.Via, d.Topic))
+		switch {
+		case string(d.Value) == "tea":
+			return nil
+		case d.Attempt < 3:
+			return errors.New("the oven is cold")
+		}
+		close(done)
+		return nil
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	<-done
+	if err := cook.Close(ctx); err != nil {
+		fmt.Println(err)
+	}
+	// Unordered output:
+	// a soufflé, attempt 1, out of orders
+	// tea, attempt 1, out of orders
+	// a soufflé, attempt 2, out of retry-cooks-20ms
+	// a soufflé, attempt 3, out of retry-cooks-40ms
+}
+
+// At most a tenth of what the consumer delivers for the first time is retried, and
+// one a second in any case; further retries wait.
+func ExampleRetryBudget() {
+	ctx := context.Background()
+	system, end := kitchen(actor.Record{Value: []byte("burnt toast")}, actor.Record{Value: []byte("a cake")})
+	defer end()
+	served := make(chan struct{})
+	cook, err := system.NewConsumer(ctx, actor.ConsumerOptions{
+		Group: "cooks", Topics: []string{"orders"},
+		OnFailure:   actor.RetryInPlace(actor.Backoff{Attempts: 2, Base: time.Millisecond}, actor.Skip()),
+		RetryBudget: actor.RetryBudget{Share: 0.1, Floor: 1},
+	}, func(_ context.Context, d *actor.Delivery) error {
+		if string(d.Value) == "burnt toast" {
+			return errors.New("the toaster is broken")
+		}
+		close(served)
+		return nil
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	<-served
+	if err := cook.Close(ctx); err != nil {
+		fmt.Println(err)
+	}
+	n := cook.Stats()
+	fmt.Println("retries:", n.Retries, "waiting:", n.RetriesWaiting)
+	// Output: retries: 1 waiting: 0
 }

@@ -171,7 +171,7 @@ func (l *consumerLane) replayOne(ctx context.Context, h *heldKey, d *Delivery) (
 		case verdictUnwanted:
 			return false, false
 		default:
-			l.giveUp(&HandlerError{l.TopicPartition, d.Offset, d.Attempt, v.err})
+			l.giveUp(&HandlerError{d.TopicPartition, d.Offset, d.Attempt, v.err})
 			return false, false
 		}
 	}
@@ -211,14 +211,14 @@ func (r *released) ack() (first bool) {
 // resolve tells the group that a replayed record is dealt with.
 func (l *consumerLane) resolve(ctx context.Context, h *heldKey, d *Delivery) (more, next bool) {
 	ok := l.insist(ctx, func(epoch uint64) group.Command {
-		return group.Resolve{Member: l.member, Epoch: epoch, Key: h.ref, Offset: d.Offset}
+		return group.Resolve{Member: l.member, Epoch: epoch, Key: h.ref, Offset: d.at}
 	})
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if ok {
 		l.count++
 		l.consumer.progress.Add(1)
-		if len(h.offsets) > 0 && h.offsets[0] == d.Offset {
+		if len(h.offsets) > 0 && h.offsets[0] == d.at {
 			h.offsets = h.offsets[1:]
 		}
 	}
@@ -228,7 +228,7 @@ func (l *consumerLane) resolve(ctx context.Context, h *heldKey, d *Delivery) (mo
 // parkAgain puts a key back whose replay failed.
 func (l *consumerLane) parkAgain(ctx context.Context, h *heldKey, d *Delivery, err error) (more bool) {
 	return l.insist(ctx, func(epoch uint64) group.Command {
-		return group.Park{Member: l.member, Epoch: epoch, Key: h.ref, Record: group.ParkedRecord{Offset: d.Offset},
+		return group.Park{Member: l.member, Epoch: epoch, Key: h.ref, Record: group.ParkedRecord{Offset: d.at},
 			Attempt: d.Attempt, Reason: "failed", Error: briefly(err)}
 	})
 }
@@ -266,7 +266,7 @@ func (l *consumerLane) bodyMissing(ctx context.Context, h *heldKey, key *group.P
 	}
 	l.consumer.sys.log.Error("the body of a parked record is gone: skip the record, or edit it", "group", l.consumer.options.Group,
 		"topic", l.Topic, "partition", l.Partition, "offset", r.Offset, "error", err)
-	return l.parkAgain(ctx, h, &Delivery{Offset: r.Offset, Attempt: key.Attempts}, fmt.Errorf("its body is gone: %w", err))
+	return l.parkAgain(ctx, h, &Delivery{at: r.Offset, Attempt: key.Attempts}, fmt.Errorf("its body is gone: %w", err))
 }
 
 // parkedDelivery makes a delivery of a parked record.
@@ -275,14 +275,18 @@ func (l *consumerLane) parkedDelivery(ctx context.Context, key *group.ParkedKey,
 	if err != nil {
 		return nil, err
 	}
-	d := &Delivery{Record: r, TopicPartition: l.TopicPartition, Offset: key.Records[i].Offset, Attempt: 1, Cause: Released,
+	d := &Delivery{Record: r, TopicPartition: l.TopicPartition, Offset: key.Records[i].Offset, at: key.Records[i].Offset, Attempt: 1,
 		here: 1, lane: l, released: &released{acked: make(chan struct{})}}
-	if i == 0 {
-		d.Attempt, d.LastError = key.Attempts+1, key.Error
-	}
 	if n := len(d.Headers); n > 0 && d.Headers[n-1].Key == HeaderAppended {
 		d.AppendTime, _ = strconv.ParseInt(string(d.Headers[n-1].Value), 10, 64)
 		d.Headers = d.Headers[: n-1 : n-1]
+	}
+	if l.delay > 0 {
+		d.comesFrom()
+	}
+	d.Cause = Released
+	if i == 0 {
+		d.Attempt, d.LastError = key.Attempts+1, key.Error
 	}
 	return d, nil
 }

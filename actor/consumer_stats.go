@@ -7,21 +7,23 @@ import (
 
 // consumerCounts are what a consumer has done about failures.
 type consumerCounts struct {
-	retries, letters, skipped, parked atomic.Int64
+	retries, later, letters, skipped, parked atomic.Int64
 }
 
 // ConsumerStats are counts since the consumer was made.
 type ConsumerStats struct {
-	Retries     int64 // deliveries after one that failed, in place
-	DeadLetters int64
-	Skipped     int64 // on the user's orders
-	Parked      int64 // records that were parked, or put behind one that is
+	Retries        int64 // deliveries after one that failed, in place
+	RetriesLater   int64 // records put into delay topics
+	RetriesWaiting int64 // for the retry budget, now
+	DeadLetters    int64
+	Skipped        int64 // on the user's orders
+	Parked         int64 // records that were parked, or put behind one that is
 }
 
 // Stats returns what the consumer has done about failures.
 func (c *Consumer) Stats() ConsumerStats {
 	n := &c.counts
-	return ConsumerStats{Retries: n.retries.Load(), DeadLetters: n.letters.Load(), Skipped: n.skipped.Load(), Parked: n.parked.Load()}
+	return ConsumerStats{Retries: n.retries.Load(), RetriesLater: n.later.Load(), RetriesWaiting: c.gate.waiting(), DeadLetters: n.letters.Load(), Skipped: n.skipped.Load(), Parked: n.parked.Load()}
 }
 
 // Parking says why partitions stall that the consumer has: they wait for room in the

@@ -49,6 +49,9 @@ func (l *consumerLane) take() (*Delivery, context.Context) {
 			break
 		}
 		if d.ticket = t; !l.divert(d) {
+			if d.here == 1 && l.delay == 0 {
+				l.consumer.gate.fresh.Add(1)
+			}
 			return d, l.ctx
 		}
 	}
@@ -140,6 +143,11 @@ func (l *consumerLane) dispose(ctx context.Context, d *Delivery, err error) Verd
 		if v.action == verdictDone {
 			l.consumer.counts.letters.Add(1)
 		}
+	case verdictLater:
+		v = l.consumer.mail.put(ctx, laterTopic(l.consumer.options.Group, v.after), forLater(d, err))
+		if v.action == verdictDone {
+			l.consumer.counts.later.Add(1)
+		}
 	}
 	return v
 }
@@ -176,13 +184,14 @@ func (l *consumerLane) retry(d *Delivery, err error, after time.Duration) {
 	if !ok {
 		return
 	}
-	time.AfterFunc(after, func() {
+	resume := func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if l.window.Resume(t) {
 			l.handOut()
 		}
-	})
+	}
+	time.AfterFunc(after, func() { l.consumer.gate.pass(resume) })
 }
 
 // again is the delivery that follows one that failed.
@@ -202,7 +211,7 @@ func (d *Delivery) again(err error) *Delivery {
 // decide what becomes of it.
 func (l *consumerLane) stop(d *Delivery, err error) {
 	if _, ok := l.putBack(d, d); ok {
-		l.giveUp(&HandlerError{l.TopicPartition, d.Offset, d.Attempt, err})
+		l.giveUp(&HandlerError{d.TopicPartition, d.Offset, d.Attempt, err})
 	}
 }
 

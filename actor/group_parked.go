@@ -171,11 +171,11 @@ func (t *Topic) recordAt(ctx context.Context, partition int, offset uint64) (r R
 		if err != nil {
 			return r, fmt.Errorf("topic %s, partition %d, offset %d: %w", t.name, partition, offset, err)
 		}
-		if offset < batch.Info.BaseOffset {
-			return r, &OffsetError{t.name, partition, offset, batch.Info.BaseOffset, b.Next}
-		}
-		if err := batch.Skip(int(offset - batch.Info.BaseOffset)); err != nil {
+		if err := batch.SkipTo(offset); err != nil {
 			return r, err
+		}
+		if at := batch.Offset(); at != offset {
+			return r, &OffsetError{t.name, partition, offset, at, b.Next}
 		}
 		if !batch.Next(&r) {
 			return r, fmt.Errorf("topic %s, partition %d, offset %d: %w", t.name, partition, offset, errors.Join(batch.Err(), codec.ErrCorrupt))

@@ -125,7 +125,7 @@ func (s *System) DeleteGroup(ctx context.Context, name string) error {
 func (s *System) deleteTopicsOf(ctx context.Context, group string) error {
 	all, err := s.Topics(ctx)
 	for _, t := range all {
-		if t.Name == parkedTopic(group) {
+		if _, later := delayOf(group, t.Name); later || t.Name == parkedTopic(group) {
 			err = errors.Join(err, s.DeleteTopic(ctx, t.Name))
 		}
 	}

@@ -183,7 +183,7 @@ func (s *System) DeleteTopic(ctx context.Context, name string) error {
 }
 
 // internalPrefixes begin the names of topics that Troupe keeps for itself.
-var internalPrefixes = []string{"staging-", parkedPrefix}
+var internalPrefixes = []string{"staging-", parkedPrefix, laterPrefix}
 
 // Internal says whether a name is that of a topic which Troupe keeps for itself.
 // System.Topics lists them, too.

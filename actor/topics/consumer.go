@@ -56,6 +56,13 @@ func Undecodable(p actor.FailurePolicy) ConsumerOption {
 	return func(o *consumerOptions) { o.undecodable = p }
 }
 
+// RetryBudget bounds how many deliveries are retries, as a share of the others; the
+// default is actor.DefaultRetryShare. See actor.RetryBudget, which can also be said
+// with Configure.
+func RetryBudget(share float64) ConsumerOption {
+	return func(o *consumerOptions) { o.ConsumerOptions.RetryBudget.Share = share }
+}
+
 // Concurrency is how many records of each partition are worked on at a time, in
 // order for each key. Without it 1, in order for all.
 func Concurrency(n int) ConsumerOption {
