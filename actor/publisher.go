@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	random "math/rand/v2"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/troupestream/troupe/internal/codec"
@@ -67,16 +69,23 @@ const AnyPartition = -1
 // DeliveryTimeout, in order, and is stored once whatever was lost on the way.
 // Records of one goroutine for one partition keep their order; so do those of
 // several that take turns.
+//
+// It publishes to partitions that are added to the topic as soon as they are there.
+// From then on most keys go to another partition than before, as in Kafka.
 type Publisher struct {
 	topic   *Topic
 	options PublisherOptions
 	epoch   uint64
 	room    *gate
-	lanes   []publisherLane
+	lanes   atomic.Pointer[[]*publisherLane] // by partition; there can become more
 	meter   *telemetry.TopicMeter
 	ctx     context.Context // ends when nothing is to be tried any more
 	stop    context.CancelFunc
 	group   sync.WaitGroup // goroutines of the lanes
+
+	mu     sync.Mutex // held to change lanes
+	named  bool       // by its user: there may be others of its id
+	closed bool
 }
 
 // NewPublisher returns a publisher. Close it.
@@ -85,21 +94,61 @@ func (t *Topic) NewPublisher(ctx context.Context, o PublisherOptions) (*Publishe
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("publish to topic %s: %w", t.name, err)
 	}
-	epoch, next, err := t.takeOver(ctx, o.ID)
+	epoch, next, err := t.takeOver(ctx, o.ID, 0)
 	if err != nil {
 		return nil, err
 	}
-	if o.ID == "" {
-		o.ID = "publisher-" + rand.Text()
+	p := &Publisher{topic: t, options: o, epoch: epoch, room: newGate(o.BufferBytes), meter: t.sys.meter(t.name), named: o.ID != ""}
+	if !p.named {
+		p.options.ID = "publisher-" + rand.Text()
 	}
-	p := &Publisher{topic: t, options: o, epoch: epoch, room: newGate(o.BufferBytes), lanes: make([]publisherLane, t.Partitions()), meter: t.sys.meter(t.name)}
 	p.ctx, p.stop = context.WithCancel(context.Background())
-	for i := range p.lanes {
-		l := &p.lanes[i]
-		l.publisher, l.partition, l.ref, l.wake = p, i, t.partitions[i], make(chan struct{}, 1)
-		l.start, l.next = next[i], next[i]
-	}
+	p.addLanes(nil, t.partitions, next)
 	return p, nil
+}
+
+// addLanes goes on with lanes for all partitions. next says where the producer
+// ended in those that it knows.
+func (p *Publisher) addLanes(lanes []*publisherLane, partitions []*partitionRef, next map[int]uint64) {
+	lanes = slices.Clip(lanes)
+	for i := len(lanes); i < len(partitions); i++ {
+		lanes = append(lanes, &publisherLane{publisher: p, partition: i, ref: partitions[i], wake: make(chan struct{}, 1),
+			start: next[i], next: next[i]})
+	}
+	p.lanes.Store(&lanes)
+}
+
+// partitions returns the lanes, one for each partition that the topic has by now.
+func (p *Publisher) partitions(ctx context.Context) ([]*publisherLane, error) {
+	if lanes := *p.lanes.Load(); len(lanes) >= p.topic.settings.Load().Partitions {
+		return lanes, nil
+	}
+	if err := p.grow(ctx); err != nil {
+		return nil, fmt.Errorf("reach the partitions that were added: %w", err)
+	}
+	return *p.lanes.Load(), nil
+}
+
+// grow adds lanes for partitions that were added to the topic.
+func (p *Publisher) grow(ctx context.Context) error {
+	t, err := p.topic.sys.Topic(ctx, p.topic.name)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	lanes := *p.lanes.Load()
+	if len(lanes) >= t.Partitions() || p.closed {
+		return nil
+	}
+	var next map[int]uint64
+	if p.named {
+		if _, next, err = t.takeOver(ctx, p.options.ID, len(lanes)); err != nil {
+			return err
+		}
+	}
+	p.addLanes(lanes, t.partitions, next)
+	return nil
 }
 
 func (o *PublisherOptions) withDefaults() {
@@ -132,14 +181,14 @@ func (o *PublisherOptions) check() error {
 	return nil
 }
 
-// takeOver says where the producer of an id ended, in every partition, and with
+// takeOver says where the producer of an id ended, in each partition from one on, and with
 // which epoch to go on.
-func (t *Topic) takeOver(ctx context.Context, id string) (epoch uint64, next map[int]uint64, err error) {
+func (t *Topic) takeOver(ctx context.Context, id string, from int) (epoch uint64, next map[int]uint64, err error) {
 	if id == "" {
 		return 0, nil, nil
 	}
 	next = map[int]uint64{}
-	for i := range t.partitions {
+	for i := from; i < len(t.partitions); i++ {
 		at, err := askPartition[producerStand](ctx, t, i, askProducer{id})
 		if err != nil {
 			return 0, nil, fmt.Errorf("take over producer %q of topic %s: %w", id, t.name, err)
@@ -189,15 +238,18 @@ func (p *Publisher) publish(ctx context.Context, partition int, r *Record, done 
 	if r.Key == nil && p.topic.settings.Load().Compaction.Enabled {
 		return Future{}, p.refused(ErrNoKey)
 	}
-	partition, err := p.choose(partition, r)
+	lanes, err := p.partitions(ctx)
 	if err != nil {
+		return Future{}, p.refused(err)
+	}
+	if partition, err = p.choose(partition, len(lanes), r); err != nil {
 		return Future{}, p.refused(err)
 	}
 	size := recordSize(r)
 	if err := pass(ctx, p.room, size, p.options.FailFast); err != nil {
 		return Future{}, p.refused(err)
 	}
-	f, err := p.lanes[partition].add(r, size, done)
+	f, err := lanes[partition].add(r, size, done)
 	if err != nil {
 		p.room.leave(size)
 		return Future{}, p.refused(err)
@@ -218,8 +270,7 @@ func recordSize(r *Record) int {
 	return n
 }
 
-func (p *Publisher) choose(partition int, r *Record) (int, error) {
-	n := len(p.lanes)
+func (p *Publisher) choose(partition, n int, r *Record) (int, error) {
 	switch {
 	case partition != AnyPartition:
 	case p.options.Partition != nil:
@@ -235,8 +286,8 @@ func (p *Publisher) choose(partition int, r *Record) (int, error) {
 // Flush waits until it is known of every record published so far what became of
 // it.
 func (p *Publisher) Flush(ctx context.Context) error {
-	for i := range p.lanes {
-		b := p.lanes[i].newest()
+	for _, l := range *p.lanes.Load() {
+		b := l.newest()
 		if b == nil {
 			continue
 		}
@@ -252,9 +303,12 @@ func (p *Publisher) Flush(ctx context.Context) error {
 // Close refuses further records, and waits for those under way. When ctx ends
 // first, they fail, with an ErrUnknown where they may be stored after all.
 func (p *Publisher) Close(ctx context.Context) error {
-	for i := range p.lanes {
-		p.lanes[i].close()
+	p.mu.Lock()
+	p.closed = true
+	for _, l := range *p.lanes.Load() {
+		l.close()
 	}
+	p.mu.Unlock()
 	err := p.Flush(ctx)
 	p.stop()
 	p.group.Wait()

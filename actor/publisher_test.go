@@ -81,6 +81,53 @@ func TestPublishSaysWhereARecordWent(t *testing.T) {
 }
 
 // What comes while something is under way goes together.
+// TestPublishToPartitionsThatWereAdded: by publishers that began before, under a name
+// of their own or not. One that was here before with the name goes on in each of them.
+func TestPublishToPartitionsThatWereAdded(t *testing.T) {
+	s := logSystem(t, storagefake.New())
+	topic, ctx := declare(t, s, "orders", TopicConfig{Partitions: 1}), testContext(t)
+	plain := newPublisher(t, topic, PublisherOptions{})
+	named := newPublisher(t, topic, PublisherOptions{ID: "shop"})
+	publish := func(p *Publisher, partition int, want Published) {
+		t.Helper()
+		if got, err := p.PublishSync(ctx, partition, record("r")); err != nil || got != want {
+			t.Errorf("it went to %+v (%v), want %+v", got, err, want)
+		}
+	}
+	publish(plain, AnyPartition, Published{0, 0})
+	publish(named, 0, Published{0, 1})
+	if _, err := plain.PublishSync(ctx, 2, record("r")); !errors.Is(err, partitioner.ErrPartition) {
+		t.Errorf("a partition that there is not yet: %v", err)
+	}
+	if _, err := s.AlterTopic(ctx, "orders", func(c *TopicConfig) { c.Partitions = 3 }); err != nil {
+		t.Fatal(err)
+	}
+	publish(plain, 2, Published{2, 0})
+	publish(named, 2, Published{2, 1})
+	publish(named, 2, Published{2, 2})
+	keyed := record("k")
+	keyed.Key = []byte("ord_123")
+	want := partitioner.Keyed(keyed.Key, 3)
+	if got, err := plain.PublishSync(ctx, AnyPartition, keyed); err != nil || got.Partition != want {
+		t.Errorf("the record with a key went to %+v (%v), want partition %d of 3", got, err, want)
+	}
+
+	again := newPublisher(t, topic, PublisherOptions{ID: "shop"}) // by the handle on one partition
+	publish(again, 2, Published{2, 3})
+	if _, err := named.PublishSync(ctx, 2, record("r")); !errors.Is(err, ErrProducerFenced) {
+		t.Errorf("the publisher that was taken over: %v", err)
+	}
+	if err := plain.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.AlterTopic(ctx, "orders", func(c *TopicConfig) { c.Partitions = 4 }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := plain.PublishSync(ctx, 3, record("r")); err == nil {
+		t.Error("a closed publisher published to a new partition")
+	}
+}
+
 func TestPublishMakesBatchesOfWhatComesMeanwhile(t *testing.T) {
 	store, plan := storagefake.New(), &script{}
 	store.OnAppend(plan.onAppend)

@@ -15,11 +15,11 @@ import (
 
 // Limits of a snapshot under way.
 const (
-	encodeRecord   = 128                    // bytes of state encoded for every record that was processed
-	encodeLeast    = 2 << 10                // bytes of state encoded after a batch at least
+	encodeRecord   = 128     // bytes of state encoded for every record that was processed
+	encodeLeast    = 2 << 10 // bytes of state encoded after a batch at least
 	encodeAlone    = 64 << 10
 	encodeRest     = 100 * time.Microsecond
-	chunksInFlight = 3                      // chunks of a task being written at once
+	chunksInFlight = 3 // chunks of a task being written at once
 )
 
 // snapshotting is a task's part in checkpoints: it encodes frozen state between
