@@ -20,6 +20,9 @@ const Unknown = time.Duration(-1)
 type PartitionLag struct {
 	TopicPartition
 	Owner string // member id; "": nobody
+	// Deleted: the topic is no more. The group still has its offset, and there is
+	// nothing to process.
+	Deleted bool
 	// Next is the offset of the first record that is not processed: as its owner
 	// knows it, else as it was committed. If nothing was, it is the first there is.
 	Next      uint64
@@ -65,14 +68,16 @@ func (g *Group) Lag(ctx context.Context) (Lag, error) {
 		if s, ok := stands[one.TopicPartition]; ok && s.epoch == p.Epoch {
 			one.Next, one.Rate = s.next, s.rate
 		}
-		t := topics[p.Topic]
-		if t == nil {
-			if t, err = g.sys.Topic(ctx, p.Topic); err != nil {
+		t, known := topics[p.Topic]
+		if !known {
+			if t, err = g.sys.Topic(ctx, p.Topic); err != nil && !errors.Is(err, ErrNoTopic) {
 				return Lag{}, fmt.Errorf("lag of group %s: %w", g.name, err)
 			}
 			topics[p.Topic] = t
 		}
-		if err := one.measure(ctx, t); err != nil {
+		if one.Deleted = t == nil; one.Deleted {
+			one.End = one.Next
+		} else if err := one.measure(ctx, t); err != nil {
 			return Lag{}, fmt.Errorf("lag of group %s: topic %s, partition %d: %w", g.name, p.Topic, p.Partition, err)
 		}
 		all.add(one)

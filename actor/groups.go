@@ -24,6 +24,9 @@ var (
 	ErrGroupActive = group.ErrGroupActive
 )
 
+// GroupActiveError is an ErrGroupActive that names the members.
+type GroupActiveError = group.ActiveError
+
 // groups are the consumer groups in use.
 type groups struct {
 	mu   sync.Mutex
@@ -106,8 +109,8 @@ func (s *System) DeleteGroup(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if n := len(d.Members); n > 0 {
-		return fmt.Errorf("delete group %s: %w: %d of them, stop them first", name, ErrGroupActive, n)
+	if len(d.Members) > 0 {
+		return fmt.Errorf("delete group %s: %w", name, active(d, "stop them first"))
 	}
 	s.Stop(g.pid)
 	select {
@@ -130,6 +133,14 @@ func (s *System) deleteTopicsOf(ctx context.Context, group string) error {
 		}
 	}
 	return err
+}
+
+func active(d group.Description, remedy string) error {
+	e := &GroupActiveError{Remedy: remedy}
+	for _, m := range d.Members {
+		e.Members = append(e.Members, m.ID)
+	}
+	return e
 }
 
 // Name returns the group's name.

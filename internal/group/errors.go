@@ -3,6 +3,8 @@ package group
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 // Errors of commands. Test for them with errors.Is; the message says what was
@@ -46,6 +48,27 @@ var (
 	// ErrVersion: the bytes were written by a newer release.
 	ErrVersion = errors.New("the group's stored state was written by a newer release: update Troupe")
 )
+
+// ActiveError is an ErrGroupActive that names the members.
+type ActiveError struct {
+	Members []string // their ids, as assignors order them
+	Remedy  string   // what to do about it
+}
+
+// activeNamed is how many members the text of an ActiveError names.
+const activeNamed = 5
+
+// Error names the first members.
+func (e *ActiveError) Error() string {
+	names := e.Members
+	if more := len(names) - activeNamed; more > 0 {
+		names = append(slices.Clone(names[:activeNamed]), fmt.Sprintf("%d more", more))
+	}
+	return fmt.Sprintf("%v (%s): %s", ErrGroupActive, strings.Join(names, ", "), e.Remedy)
+}
+
+// Unwrap makes it an ErrGroupActive.
+func (e *ActiveError) Unwrap() error { return ErrGroupActive }
 
 // Refusal is a partition that a commit could not be made for.
 type Refusal struct {

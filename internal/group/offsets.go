@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 )
 
 // commit stores how far an owner has come.
@@ -71,20 +70,21 @@ func inPlace(lines []line) []line {
 // reset sets offsets while nobody is there.
 func (g *Group) reset(c Reset) error {
 	if len(g.members) > 0 {
-		var names []string
-		for _, m := range g.inOrder() {
-			names = append(names, m.id)
-		}
-		if more := len(names) - 5; more > 0 {
-			names = append(names[:5], fmt.Sprintf("%d more", more))
-		}
-		return fmt.Errorf("%w (%s): stop them, or use a rewind, which works while they run", ErrGroupActive, strings.Join(names, ", "))
+		return g.active("stop them, or use a rewind, which works while they run")
 	}
 	lines, err := g.checkPositions(c.Positions)
 	if err == nil && len(lines) > 0 {
 		g.emit(rewound{g.nextEpoch(), lines})
 	}
 	return err
+}
+
+func (g *Group) active(remedy string) error {
+	e := &ActiveError{Remedy: remedy}
+	for _, m := range g.inOrder() {
+		e.Members = append(e.Members, m.id)
+	}
+	return e
 }
 
 // rewind sets offsets under the hands of the owners.
