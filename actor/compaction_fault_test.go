@@ -569,3 +569,74 @@ func TestDamageBehindACompactedLog(t *testing.T) {
 		t.Errorf("behind the damage: %v, %v", got, err)
 	}
 }
+
+// A reader stops half-way through a compacted log of many batches, another takes its
+// place, and it goes on in that: what it remembers of its place is not good there.
+func TestAReaderGoesOnInTheNextCompactedLog(t *testing.T) {
+	l := compactLimits()
+	l.ReadBytes = 1
+	s := logSystem(t, storagefake.New(), WithPartitionLimits(l))
+	topic := declare(t, s, "orders", compactedTopic)
+	p := newProducer(t, topic, ProducerOptions{})
+	var m compactModel
+	put := func(key int) {
+		text := fmt.Sprintf("k%02d=%s", key, strings.Repeat("x", 100_000)) // three to a batch
+		m.all = append(m.all, text)
+		appendPairsTo(t, p, text)
+	}
+	for key := range 30 {
+		put(key)
+	}
+	compactTopic(t, topic)
+	r := openReader(t, topic, 0, FromBeginning())
+	var got []located
+	next := func() error {
+		batch, err := r.TryNext(testContext(t))
+		if err == nil {
+			got, err = appendPairs(got, batch)
+		}
+		return err
+	}
+	for range 5 {
+		if err := next(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for key := range 12 { // the batches in front of its place go
+		put(key)
+	}
+	compactTopic(t, topic)
+	var err error
+	for err == nil {
+		err = next()
+	}
+	if !errors.Is(err, ErrEnd) {
+		t.Fatal(err)
+	}
+	is := map[string]string{}
+	for i, rec := range got {
+		if i > 0 && got[i-1].offset >= rec.offset {
+			t.Errorf("offset %d comes after %d", rec.offset, got[i-1].offset)
+		}
+		amount(is, rec.text)
+	}
+	if len(is) != 30 || len(got) < 42 || got[len(got)-1].offset != 41 {
+		t.Errorf("it has read %d records of %d keys", len(got), len(is))
+	}
+}
+
+// A new owner deletes what its predecessors have left, and nothing of a successor.
+func TestWhatIsLeftBehind(t *testing.T) {
+	store := storagefake.New()
+	inForce := &cleaned{log: cleanedName(ordersLog, 3, 2)}
+	for _, name := range []string{ordersLog, ordersLog + "0", inForce.log, cleanedName(ordersLog, 3, 1), cleanedName(ordersLog, 9, 1),
+		cleanedName("topic_orders_1", 3, 1), ordersLog + "_cx"} {
+		if _, err := store.OpenLog(testContext(t), name, storage.LogOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left, err := leftBehind(testContext(t), store, ordersLog, 9, inForce)
+	if err != nil || len(left) != 1 || left[0] != cleanedName(ordersLog, 3, 1) {
+		t.Errorf("%v, %v", left, err)
+	}
+}

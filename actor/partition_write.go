@@ -18,6 +18,7 @@ type flight struct {
 	sections []codec.Section
 	data     []byte
 	began    time.Time
+	stamps   bool      // its records get the append time
 	clean    *cleanLog // of a snapshot: the compacted log that it puts in force, or leaves so
 
 	outcome outcome // isStored, notStored, ownerChanged or logGone
@@ -96,14 +97,16 @@ func (p *partition) launchBatch() {
 		p.advance()
 		return
 	}
+	settings := p.config.settings.Load()
 	p.launch(&flight{
 		kind:     storage.Data,
 		sections: p.plan.sections,
+		stamps:   settings.Timestamps == LogAppendTime,
 		info: codec.BatchInfo{
 			BaseOffset:  p.state.next,
 			Epoch:       p.epoch,
 			AppendTime:  max(time.Now().UnixMilli(), p.state.appendTime),
-			Compression: p.config.settings.Load().Compression,
+			Compression: settings.Compression,
 		},
 	})
 }
@@ -140,6 +143,11 @@ func (f *flight) fly(ctx context.Context, log storage.Log, nonce []byte) {
 const batchHead = 256
 
 func (f *flight) encode() (err error) {
+	if f.stamps {
+		if err := f.appendTimes(); err != nil {
+			return err
+		}
+	}
 	f.data, err = codec.AppendBatch(make([]byte, 0, batchHead), &f.info, f.sections)
 	return err
 }

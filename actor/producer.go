@@ -159,16 +159,16 @@ func (p *Producer) encode(records []codec.Record) (codec.Section, error) {
 	}
 	limits, most := codec.DefaultLimits(), p.topic.sys.limits.SectionBytes
 	s.Records = slices.Grow(s.Records, min(roomFor(records), most))
-	compacted := p.topic.settings.Load().Compaction.Enabled
+	settings := p.topic.settings.Load()
 	for i := range records {
 		err := limits.Check(&records[i])
-		if err == nil && compacted && records[i].Key == nil {
+		if err == nil && settings.Compaction.Enabled && records[i].Key == nil {
 			err = ErrNoKey
 		}
 		if err != nil {
 			return s, fmt.Errorf("record %d: %w", i, err)
 		}
-		s.Add(&records[i])
+		settings.add(&s, &records[i])
 		if len(s.Records) > most {
 			return s, fmt.Errorf("%w: the limit SectionBytes is %d: split it", ErrTooLarge, most)
 		}

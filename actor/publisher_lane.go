@@ -51,7 +51,7 @@ func (l *publisherLane) add(r *Record, size int, done func(Published, error)) (F
 		l.open = b
 	}
 	f := Future{batch: b, index: b.section.Count}
-	b.section.Add(r)
+	l.publisher.topic.settings.Load().add(&b.section, r)
 	b.bytes += size
 	if done != nil {
 		b.callbacks = append(b.callbacks, callback{f.index, done})

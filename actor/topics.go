@@ -52,6 +52,9 @@ type TopicConfig struct {
 	Compression Compression
 	Retention   Retention  // default DefaultRetention; for ever if the topic is compacted
 	Compaction  Compaction // default: none
+	// Timestamps says which time records have; Kafka's message.timestamp.type.
+	// Default CreateTime.
+	Timestamps Timestamps
 }
 
 func (c TopicConfig) withDefaults() TopicConfig {
@@ -223,6 +226,9 @@ func checkTopic(name string, c TopicConfig) error {
 	if err == nil {
 		err = c.Compaction.check()
 	}
+	if err == nil && timestampNames[c.Timestamps] == "" {
+		err = fmt.Errorf("there are no timestamps %d", c.Timestamps)
+	}
 	if err == nil && c.Compaction.Enabled && c.Retention.Records > 0 {
 		err = errors.New("a compacted topic cannot be told to keep so many records: give its Retention an Age or Bytes")
 	}
@@ -315,6 +321,7 @@ func difference(has, wants TopicConfig) error {
 	add("compression", compressionNames[has.Compression], compressionNames[wants.Compression])
 	add("retention", has.Retention, wants.Retention)
 	add("compaction", has.Compaction, wants.Compaction)
+	add("timestamps", has.Timestamps, wants.Timestamps)
 	if all == nil {
 		return nil
 	}
@@ -447,6 +454,7 @@ type storedTopic struct {
 	KeepRecords int64 `json:"keep_records,omitempty"`
 
 	Compaction *storedCompaction `json:"compaction,omitempty"`
+	Timestamps string            `json:"timestamps,omitempty"` // empty: CreateTime
 	Deleting   bool              `json:"deleting,omitempty"`
 }
 
@@ -454,7 +462,7 @@ type storedTopic struct {
 // over, and directoryVersionMax otherwise.
 const (
 	directoryVersion    = 1
-	directoryVersionMax = 2 // topics may be compacted
+	directoryVersionMax = 2 // topics may be compacted, or have append times
 )
 
 var (
@@ -465,7 +473,7 @@ var (
 func storedTopicOf(c TopicConfig) storedTopic {
 	return storedTopic{Partitions: c.Partitions, Durability: durabilityNames[c.Durability], Compression: compressionNames[c.Compression],
 		KeepMs: c.Retention.Age.Milliseconds(), KeepBytes: c.Retention.Bytes, KeepRecords: c.Retention.Records,
-		Compaction: storedCompactionOf(c.Compaction)}
+		Compaction: storedCompactionOf(c.Compaction), Timestamps: storedTimestampsOf(c.Timestamps)}
 }
 
 func (t storedTopic) config() (TopicConfig, error) {
@@ -475,7 +483,11 @@ func (t storedTopic) config() (TopicConfig, error) {
 	var durable, compressed bool
 	c.Durability, durable = keyOf(durabilityNames, t.Durability)
 	c.Compression, compressed = keyOf(compressionNames, t.Compression)
-	if !durable || !compressed || checkTopic("stored", c) != nil {
+	timed := t.Timestamps == ""
+	if !timed {
+		c.Timestamps, timed = keyOf(timestampNames, t.Timestamps)
+	}
+	if !durable || !compressed || !timed || checkTopic("stored", c) != nil {
 		return c, fmt.Errorf("its entry in the directory makes no sense (%+v): %w", t, ErrCorrupt)
 	}
 	return c, nil
@@ -562,7 +574,7 @@ func (d *topics) change(ctx context.Context, f func(*directory) (bool, error)) e
 func (d *topics) write(ctx context.Context, all *directory) error {
 	all.Version = directoryVersion
 	for _, t := range all.Topics {
-		if t.Compaction != nil {
+		if t.Compaction != nil || t.Timestamps != "" {
 			all.Version = directoryVersionMax
 		}
 	}

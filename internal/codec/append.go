@@ -44,6 +44,24 @@ func (s *Section) Add(r *Record) {
 	s.Count++
 }
 
+// At returns the section with the time of all its records set, in Unix
+// milliseconds. The section itself stays as it is.
+func (s *Section) At(millis int64) (Section, error) {
+	all := Section{Producer: s.Producer, Epoch: s.Epoch, First: s.First, Records: make([]byte, 0, len(s.Records))}
+	var r Record
+	for pos := 0; pos < len(s.Records); {
+		if pos = parseRecord(s.Records, pos, &r); pos < 0 {
+			return Section{}, corrupt("the section", 0, "record %d is malformed", all.Count)
+		}
+		r.Time = millis
+		all.Add(&r)
+	}
+	if all.Count != s.Count {
+		return Section{}, corrupt("the section", len(s.Records), "it has %d records and should have %d", all.Count, s.Count)
+	}
+	return all, nil
+}
+
 // Reset empties the section for the next batch and keeps its buffer.
 func (s *Section) Reset() {
 	s.Records, s.Count, s.MaxTime = s.Records[:0], 0, NoTime

@@ -527,3 +527,28 @@ func TestRoomForABatchMakesNoDifference(t *testing.T) {
 		}
 	}
 }
+
+func TestASectionAtATime(t *testing.T) {
+	s := sectionOf("p", 5, someRecords()...)
+	before := slices.Clone(s.Records)
+	at, err := s.At(77)
+	if err != nil || at.Count != s.Count || at.Producer != "p" || at.Epoch != s.Epoch || at.First != 5 || at.MaxTime != 77 || !bytes.Equal(s.Records, before) {
+		t.Fatalf("%+v, %v", at, err)
+	}
+	b, err := AppendBatch(nil, new(BatchInfo), []Section{at})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := someRecords()
+	for i := range want {
+		want[i].Time = 77
+	}
+	if _, got := readAll(t, b); !slices.EqualFunc(got, want, sameRecord) {
+		t.Errorf("it reads %+v", got)
+	}
+	for _, bad := range []Section{{Count: 1, Records: []byte{1}}, {Count: 3, Records: s.Records}} {
+		if _, err := bad.At(1); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("a section that is malformed: %v", err)
+		}
+	}
+}
