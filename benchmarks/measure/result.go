@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ type Result struct {
 	AllocsPerRec   *float64 `json:"allocs_per_record,omitempty"`
 	RatioToLoop    *float64 `json:"ratio_to_loop,omitempty"`
 	RatioToRaw     *float64 `json:"ratio_to_raw,omitempty"`
+	RatioToSerial  *float64 `json:"ratio_to_serial,omitempty"`
 	P50us          *float64 `json:"p50_us,omitempty"`
 	P99us          *float64 `json:"p99_us,omitempty"`
 
@@ -34,8 +36,9 @@ type Ratio uint8
 
 // The baselines.
 const (
-	ToLoop Ratio = iota // the plain loop on one core
-	ToRaw               // raw writes to a file
+	ToLoop   Ratio = iota // the plain loop on one core
+	ToRaw                 // raw writes to a file
+	ToSerial              // one record after the other
 )
 
 // Results sums up what Compare returned. Rates, processor time and allocations
@@ -49,15 +52,16 @@ func Results(series []Series, baseline string, to Ratio) []Result {
 		r := sum(&series[i])
 		if b >= 0 {
 			r.Ratio = QuartilesOf(ratios(&series[i], &series[b]))
-			if ratio := r.Ratio.Median; to == ToLoop {
-				r.RatioToLoop = &ratio
-			} else {
-				r.RatioToRaw = &ratio
-			}
+			*r.ratioTo(to) = &r.Ratio.Median
 		}
 		out = append(out, r)
 	}
 	return out
+}
+
+// ratioTo is the field of a ratio.
+func (r *Result) ratioTo(to Ratio) **float64 {
+	return [...]**float64{ToLoop: &r.RatioToLoop, ToRaw: &r.RatioToRaw, ToSerial: &r.RatioToSerial}[to]
 }
 
 const enough = 3
@@ -134,10 +138,7 @@ func WriteTable(w io.Writer, results []Result) error {
 }
 
 func row(r *Result) []string {
-	ratio := r.RatioToLoop
-	if ratio == nil {
-		ratio = r.RatioToRaw
-	}
+	ratio := cmp.Or(r.RatioToLoop, r.RatioToRaw, r.RatioToSerial)
 	spread := "-"
 	if ratio != nil && r.Ratio != (Quartiles{}) {
 		spread = fmt.Sprintf("(%.2f-%.2f)", r.Ratio.Low, r.Ratio.High)

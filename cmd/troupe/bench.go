@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/troupestream/troupe/benchmarks/keys"
 	"github.com/troupestream/troupe/benchmarks/measure"
 	"github.com/troupestream/troupe/benchmarks/pipeline"
 	"github.com/troupestream/troupe/benchmarks/state"
@@ -22,7 +23,7 @@ type benchmark struct {
 }
 
 func benchmarks() []benchmark {
-	return []benchmark{{"pipeline", pipeline.Bench}, {"log", wal.Bench}, {"checkpoint", state.Bench}}
+	return []benchmark{{"pipeline", pipeline.Bench}, {"log", wal.Bench}, {"checkpoint", state.Bench}, {"keys", keys.Bench}}
 }
 
 func (c *cli) bench(ctx context.Context, args []string, out io.Writer) error {

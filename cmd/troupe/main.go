@@ -39,6 +39,7 @@ const usage = `troupe is the command line of Troupe.
   troupe bench pipeline [-json]     a topology in memory, beside plain loops and channels
   troupe bench log [-json]          append and replay, beside raw writes to a file
   troupe bench checkpoint [-json]   checkpoints of a million keys
+  troupe bench keys [-json]         a slow handler, serially and with a worker for each key
   troupe help                       this text
 
 Exit status: 0 all is well, 1 it failed, 2 the command line is wrong.
