@@ -17,6 +17,9 @@
 // offset, and is passed over. Event times and the trace contexts of sampled
 // records come along.
 //
+// Outside of topologies, Topic.NewReader reads by itself, from wherever it is put
+// and up to wherever it is told, and Topic.NewConsumer as a member of a group.
+//
 // # Writing
 //
 // Records with a key go to the partition that Kafka would choose; records
