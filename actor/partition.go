@@ -109,6 +109,7 @@ type PartitionLimits struct {
 	RetentionEvery  time.Duration
 	CompactKeyBytes int // keys that one run of a compaction holds, at 64 bytes each; with more it takes several; default 64 MiB
 	CompactBytes    int // less is not worth a compaction, unless its MaxCompactionLag has passed; default 1 MiB
+	KeyIndexBytes   int // keys that a KeyIndex knows, at 64 bytes each; default 64 MiB
 }
 
 // DefaultPartitionLimits returns the defaults.
@@ -117,7 +118,7 @@ func DefaultPartitionLimits() PartitionLimits {
 		BatchBytes: 1 << 20, BatchSections: 16_384, SectionBytes: 4 << 20, QueueBytes: 32 << 20,
 		CacheBytes: 8 << 20, Producers: 4_096, SnapshotEntries: 4_096, SnapshotBytes: 64 << 20,
 		ReadBytes: 4 << 20, IndexPoints: 1_024, RetentionEvery: DefaultRetentionEvery,
-		CompactKeyBytes: 64 << 20, CompactBytes: 1 << 20,
+		CompactKeyBytes: 64 << 20, CompactBytes: 1 << 20, KeyIndexBytes: 64 << 20,
 	}
 }
 
@@ -261,6 +262,7 @@ func (p *partition) ready(m opened) {
 		return
 	}
 	p.phase, p.openLog = phaseReady, *m.openLog
+	p.plan.keys = p.keys
 	p.replaced, p.dropHead, p.compactLooked = m.leftBehind, m.halfDropped, Compaction{}
 	p.sys.log.Debug("partition opened", "topic", p.config.topic, "partition", p.config.index,
 		"next", p.state.next, "epoch", p.epoch, "entries_read", p.unsaved.entries)

@@ -39,8 +39,9 @@ type Ack struct {
 // brings it to the partition.
 type order struct {
 	section codec.Section
-	begins  bool // first of its producer's session: see judge
-	exact   bool // if it raises the producer's epoch, its sequence must be the next
+	begins  bool      // first of its producer's session: see judge
+	exact   bool      // if it raises the producer's epoch, its sequence must be the next
+	expects *Expected // of a key; nil: nothing
 	// done is told once what became of it, on any goroutine. It must not block.
 	done func(Ack, error)
 
@@ -145,6 +146,7 @@ type batchPlan struct {
 	records  int
 	taken    int // bytes of all orders that fill removed from the queue
 	lines    map[string]producerLine
+	keys     *keyIndex // nil: the topic has none
 }
 
 // fill takes orders from the front of the queue into the plan, until it is full
@@ -156,6 +158,9 @@ func (b *batchPlan) fill(s *logState, queue []*order) []*order {
 	for ; i < len(queue) && !b.isFull(queue[i]); i++ {
 		o := queue[i]
 		v, ack, err := b.judge(s, o)
+		if v == accepted && o.expects != nil && o.skip == 0 {
+			v, err = b.meets(s, o)
+		}
 		if v == undecided {
 			break
 		}
@@ -176,6 +181,9 @@ func (b *batchPlan) reset() {
 	clear(b.orders)
 	clear(b.sections)
 	clear(b.lines)
+	if b.keys != nil {
+		b.keys.planned.Reset()
+	}
 	b.orders, b.sections, b.bytes, b.records, b.taken = b.orders[:0], b.sections[:0], 0, 0, 0
 	if b.lines == nil {
 		b.lines = map[string]producerLine{}
@@ -197,6 +205,11 @@ func (b *batchPlan) add(o *order) error {
 			return err
 		}
 	}
+	if b.keys != nil {
+		if err := b.keys.plan(&section); err != nil {
+			return err
+		}
+	}
 	b.orders = append(b.orders, o)
 	b.sections = append(b.sections, section)
 	b.bytes += len(section.Records)
@@ -205,6 +218,16 @@ func (b *batchPlan) add(o *order) error {
 		b.lines[section.Producer] = producerLine{section.Epoch, section.First + uint64(section.Count)}
 	}
 	return nil
+}
+
+// meets decides whether what an append expects of a key is so. What is sent again
+// does not come here: it was when it was stored.
+func (b *batchPlan) meets(s *logState, o *order) (verdict, error) {
+	v, actual, err := b.keys.check(o.expects, s.low)
+	if v == refused && err == nil {
+		err = &KeyConflictError{Key: o.expects.Key, Expected: o.expects.Offset, Actual: actual}
+	}
+	return v, err
 }
 
 // settleAt answers every append of a stored plan whose first record has offset base.

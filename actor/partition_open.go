@@ -20,6 +20,7 @@ type openLog struct {
 	stateSeq uint64    // sequence of the newest snapshot; 0 when there is none
 	unsaved  saving    // what came after it
 	clean    *cleanLog // the compacted log in force; nil: there is none
+	keys     *keyIndex // nil: the topic has none
 
 	halfDropped bool                                         // entries in front of first are still there
 	leftBehind  []func(context.Context, storage.Store) error // delete compacted logs that are not in force
@@ -51,6 +52,9 @@ func openPartition(ctx context.Context, store storage.Store, c *partitionConfig,
 	}
 	if err == nil {
 		err = o.openClean(ctx, store, c)
+	}
+	if err == nil {
+		err = o.indexKeys(ctx, c)
 	}
 	if err != nil {
 		return nil, errors.Join(err, log.Close())

@@ -193,6 +193,9 @@ func (p *partition) stored(f *flight) {
 	p.unsaved.entries++
 	p.unsaved.bytes += len(f.data)
 	p.compactLooked = Compaction{}
+	if p.keys != nil {
+		p.keys.noteSections(f.sections, f.info.BaseOffset)
+	}
 	p.plan.settleAt(f.info.BaseOffset)
 	p.plan.reset()
 	p.publish(block{seq: seq, base: f.info.BaseOffset, end: p.state.next, data: f.data}, f.info.AppendTime)

@@ -91,12 +91,38 @@ func (t *Topic) NewProducer(o ProducerOptions) (*Producer, error) {
 // as durable as the topic promises. When ctx ends first the error is that of
 // ctx, and the records may or may not be stored.
 func (p *Producer) Append(ctx context.Context, partition int, records []Record) (Ack, error) {
+	return p.appendWait(ctx, partition, records, nil)
+}
+
+// AppendIf is Append, provided that the newest record of a key is where the caller
+// believes it to be: if it is not, nothing is stored, and the error is a
+// KeyConflictError that says where it is. So events of one thing can be appended by
+// many who have each read what there was before. The topic must be declared with
+// KeyIndex, and the partition be that of the key. The records need not be of the key.
+//
+// What an idempotent producer sends again, with the sequence that it had, does not
+// conflict with itself: it gets the answer it got the first time. Without an ID, or
+// under another sequence, it does, when the first was stored after all.
+func (p *Producer) AppendIf(ctx context.Context, partition int, e Expected, records []Record) (Ack, error) {
+	if e.Key == nil {
+		return Ack{Partition: partition, Offset: NoOffset}, fmt.Errorf("append to topic %s, partition %d: an expectation needs a key", p.topic.name, partition)
+	}
+	e.Key = slices.Clone(e.Key)
+	ack, err := p.appendWait(ctx, partition, records, &e)
+	var conflict *KeyConflictError
+	if errors.As(err, &conflict) {
+		conflict.Topic, conflict.Partition = p.topic.name, partition
+	}
+	return ack, err
+}
+
+func (p *Producer) appendWait(ctx context.Context, partition int, records []Record, e *Expected) (Ack, error) {
 	type result struct {
 		ack Ack
 		err error
 	}
 	done := make(chan result, 1)
-	err := p.AppendAsync(ctx, partition, records, func(ack Ack, err error) { done <- result{ack, err} })
+	err := p.appendAsync(ctx, partition, records, e, func(ack Ack, err error) { done <- result{ack, err} })
 	if err != nil {
 		return Ack{Partition: partition, Offset: NoOffset}, err
 	}
@@ -117,6 +143,10 @@ func (p *Producer) Append(ctx context.Context, partition int, records []Record) 
 // exactly once, on another goroutine or even before AppendAsync returns; it must
 // not block. The records may be changed as soon as AppendAsync returns.
 func (p *Producer) AppendAsync(ctx context.Context, partition int, records []Record, done func(Ack, error)) error {
+	return p.appendAsync(ctx, partition, records, nil, done)
+}
+
+func (p *Producer) appendAsync(ctx context.Context, partition int, records []Record, e *Expected, done func(Ack, error)) error {
 	ref, err := p.topic.partition(partition)
 	if err != nil {
 		return err
@@ -131,7 +161,7 @@ func (p *Producer) AppendAsync(ctx context.Context, partition int, records []Rec
 		return fmt.Errorf("append to topic %s, partition %d: %w", p.topic.name, partition, err)
 	}
 	lane, began := &p.lanes[partition], p.meter.Now()
-	o := &order{section: section}
+	o := &order{section: section, expects: e}
 	o.done = func(ack Ack, err error) {
 		p.meter.Sent(section.Count, began, err)
 		p.returned(lane, o, err)

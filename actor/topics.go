@@ -44,7 +44,7 @@ var (
 // PartitionsMax is how many partitions a topic can have.
 const PartitionsMax = 1024
 
-// TopicConfig is what a topic is declared with. All but Durability can be altered
+// TopicConfig is what a topic is declared with. All but Durability and KeyIndex can be altered
 // later.
 type TopicConfig struct {
 	Partitions  int // default 1, at most PartitionsMax
@@ -52,6 +52,11 @@ type TopicConfig struct {
 	Compression Compression
 	Retention   Retention  // default DefaultRetention; for ever if the topic is compacted
 	Compaction  Compaction // default: none
+	// KeyIndex has each partition know the newest record of each of its keys, so that
+	// appends can say what they expect of one: see Producer.AppendIf. It takes 64 bytes
+	// of memory for each key, up to KeyIndexBytes (see PartitionLimits), and opening a
+	// partition takes as long as reading it. For the life of the topic.
+	KeyIndex bool
 	// Timestamps says which time records have; Kafka's message.timestamp.type.
 	// Default CreateTime.
 	Timestamps Timestamps
@@ -293,6 +298,8 @@ func (d *topics) alter(ctx context.Context, name string, f func(*TopicConfig)) (
 			return false, err
 		case config.Partitions < has.Partitions:
 			return false, fmt.Errorf("%w: it has %d partitions, and can have more but not %d: their records would be lost", ErrConflict, has.Partitions, config.Partitions)
+		case config.KeyIndex != has.KeyIndex:
+			return false, fmt.Errorf("%w: whether it has a KeyIndex is for life: declare another topic", ErrConflict)
 		case config.Durability != has.Durability:
 			return false, fmt.Errorf("%w: it has durability %s for life: declare another topic", ErrConflict, durabilityNames[has.Durability])
 		}
@@ -322,6 +329,7 @@ func difference(has, wants TopicConfig) error {
 	add("retention", has.Retention, wants.Retention)
 	add("compaction", has.Compaction, wants.Compaction)
 	add("timestamps", has.Timestamps, wants.Timestamps)
+	add("key index", has.KeyIndex, wants.KeyIndex)
 	if all == nil {
 		return nil
 	}
@@ -455,6 +463,7 @@ type storedTopic struct {
 
 	Compaction *storedCompaction `json:"compaction,omitempty"`
 	Timestamps string            `json:"timestamps,omitempty"` // empty: CreateTime
+	KeyIndex   bool              `json:"key_index,omitempty"`
 	Deleting   bool              `json:"deleting,omitempty"`
 }
 
@@ -473,11 +482,11 @@ var (
 func storedTopicOf(c TopicConfig) storedTopic {
 	return storedTopic{Partitions: c.Partitions, Durability: durabilityNames[c.Durability], Compression: compressionNames[c.Compression],
 		KeepMs: c.Retention.Age.Milliseconds(), KeepBytes: c.Retention.Bytes, KeepRecords: c.Retention.Records,
-		Compaction: storedCompactionOf(c.Compaction), Timestamps: storedTimestampsOf(c.Timestamps)}
+		Compaction: storedCompactionOf(c.Compaction), Timestamps: storedTimestampsOf(c.Timestamps), KeyIndex: c.KeyIndex}
 }
 
 func (t storedTopic) config() (TopicConfig, error) {
-	c := TopicConfig{Partitions: t.Partitions, Compaction: t.Compaction.compaction(), Retention: Retention{Age: time.Duration(t.KeepMs) * time.Millisecond,
+	c := TopicConfig{Partitions: t.Partitions, Compaction: t.Compaction.compaction(), KeyIndex: t.KeyIndex, Retention: Retention{Age: time.Duration(t.KeepMs) * time.Millisecond,
 		Bytes: t.KeepBytes, Records: t.KeepRecords}}
 	c.Retention.Forever = c.Retention == Retention{}
 	var durable, compressed bool

@@ -62,6 +62,19 @@ func (s *Section) At(millis int64) (Section, error) {
 	return all, nil
 }
 
+// Keys calls f for each record of the section, in order. The key is nil when a record
+// has none. The error is an ErrCorrupt: the section is not what Add makes.
+func (s *Section) Keys(f func(key []byte, tombstone bool)) error {
+	var r Record
+	for pos := 0; pos < len(s.Records); {
+		if pos = parseRecord(s.Records, pos, &r); pos < 0 {
+			return corrupt("the section", 0, "a record is malformed")
+		}
+		f(r.Key, r.Value == nil)
+	}
+	return nil
+}
+
 // Reset empties the section for the next batch and keeps its buffer.
 func (s *Section) Reset() {
 	s.Records, s.Count, s.MaxTime = s.Records[:0], 0, NoTime

@@ -49,3 +49,12 @@ func (k *Keys) superseded(key []byte, offset uint64) bool {
 	newest, known := k.newest[digestOf(key)]
 	return known && newest > offset
 }
+
+// Newest returns what was noted last of a key.
+func (k *Keys) Newest(key []byte) (offset uint64, known bool) {
+	offset, known = k.newest[digestOf(key)]
+	return offset, known
+}
+
+// Reset forgets all.
+func (k *Keys) Reset() { clear(k.newest) }
