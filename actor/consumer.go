@@ -38,6 +38,7 @@ type Consumer struct {
 	mail        *mail
 	gate        *retryGate
 	counts      consumerCounts
+	lanes       atomic.Pointer[[]*consumerLane] // that it has
 	concurrency atomic.Int64
 	progress    atomic.Uint64 // changes when work goes on
 	ready       chan struct{} // closed when it has joined
@@ -63,6 +64,7 @@ func (s *System) NewConsumer(ctx context.Context, o ConsumerOptions, h Handler) 
 	c := &Consumer{sys: s, options: o, handler: h, ready: make(chan struct{}), ended: make(chan struct{}), topics: map[string]*Topic{}}
 	c.mail = &mail{consumer: c, boxes: map[string]*Publisher{}}
 	c.gate = newRetryGate(o.RetryBudget)
+	c.lanes.Store(new([]*consumerLane))
 	if err := c.prepare(ctx); err != nil {
 		return nil, fmt.Errorf("consumer of group %s: %w", o.Group, err)
 	}
@@ -72,7 +74,9 @@ func (s *System) NewConsumer(ctx context.Context, o ConsumerOptions, h Handler) 
 	if _, err := s.Spawn(name, func() pactor.Actor { return &consumerActor{consumer: c} }); err != nil {
 		return nil, err
 	}
+	s.consumers.add(c)
 	s.watches.then(c.pid, func() {
+		s.consumers.ended(c)
 		c.mail.close()
 		c.gate.close()
 		close(c.ended)

@@ -72,8 +72,6 @@ func (a *consumerActor) Receive(ctx pactor.Context) {
 		}
 	case askAssigned:
 		a.respond(ctx, partitionsOf(a.all()))
-	case askLanes:
-		a.respond(ctx, a.all())
 	case askStands:
 		a.respond(ctx, a.stands())
 	case pauseLanes:
@@ -283,6 +281,12 @@ func (a *consumerActor) heartbeat(m heartbeatDue) {
 		inFlight += l.look()
 	}
 	a.say(group.Heartbeat{Member: a.id, Epoch: a.epoch, Progress: a.consumer.progress.Load(), InFlight: inFlight})
+	if a.consumer.sys.messaging != nil {
+		a.background(func(ctx context.Context) any {
+			a.consumer.sound(ctx)
+			return nil
+		})
+	}
 	a.after(a.consumer.options.HeartbeatInterval, m)
 }
 
@@ -323,7 +327,14 @@ func (a *consumerActor) drop(lanes []*consumerLane) []TopicPartition {
 		l.abandon()
 		delete(a.lanes, l.TopicPartition)
 	}
+	a.show()
 	return partitionsOf(lanes)
+}
+
+// show shows its lanes to whoever measures them.
+func (a *consumerActor) show() {
+	all := a.all()
+	a.consumer.lanes.Store(&all)
 }
 
 // lookAtTopics tells the group when topics have grown.

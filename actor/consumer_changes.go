@@ -73,6 +73,7 @@ func (a *consumerActor) assigned(given []group.Assignment) {
 	if len(lanes) == 0 {
 		return
 	}
+	a.show()
 	a.enqueue(&change{
 		work: func(ctx context.Context) {
 			a.consumer.inform(ctx, a.consumer.options.Listener.Assigned, lanes)

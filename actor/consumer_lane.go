@@ -7,6 +7,7 @@ import (
 
 	"github.com/troupestream/troupe/internal/group"
 	"github.com/troupestream/troupe/internal/inflight"
+	"github.com/troupestream/troupe/internal/telemetry"
 )
 
 // consumerLane is one partition in the hands of a consumer: a fetcher takes
@@ -42,7 +43,9 @@ type consumerLane struct {
 	delay     time.Duration // of a delay topic; 0: it is none
 	parking   *parking      // nil: what is parked is not known yet
 	telling   int           // commands to the group under way
-	finishing bool          // no replay begins any more
+	end       uint64        // of the partition, as far as was looked at; 0: it was not
+	site      *telemetry.Site
+	finishing bool // no replay begins any more
 
 	ctx    context.Context // of handlers and the fetcher
 	cancel context.CancelFunc
@@ -66,6 +69,7 @@ type stored struct {
 func newConsumerLane(c *Consumer, g *Group, member string, a group.Assignment) *consumerLane {
 	l := &consumerLane{consumer: c, group: g, member: member, TopicPartition: TopicPartition{a.Topic, a.Partition}, before: parseNote(a.Metadata)}
 	l.delay, _ = delayOf(c.options.Group, a.Topic)
+	l.site = c.sys.tracer.Site(telemetry.Process, telemetry.Place{Topic: a.Topic, Partition: a.Partition, Group: c.options.Group})
 	l.window = inflight.New[*Delivery](c.options.Limits, int(c.concurrency.Load()), a.Next)
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.give(a)

@@ -18,9 +18,6 @@ type askAssigned struct{}
 // askStands is answered with where it stands in each of them, a []laneStand.
 type askStands struct{}
 
-// askLanes is answered with the lanes, a []*consumerLane.
-type askLanes struct{}
-
 // pauseLanes pauses partitions, or ends that.
 type pauseLanes struct {
 	partitions []TopicPartition

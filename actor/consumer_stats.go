@@ -1,9 +1,6 @@
 package actor
 
-import (
-	"context"
-	"sync/atomic"
-)
+import "sync/atomic"
 
 // consumerCounts are what a consumer has done about failures.
 type consumerCounts struct {
@@ -29,12 +26,8 @@ func (c *Consumer) Stats() ConsumerStats {
 // Parking says why partitions stall that the consumer has: they wait for room in the
 // parking. Usually it is empty.
 func (c *Consumer) Parking() map[TopicPartition]error {
-	lanes, err := Ask[[]*consumerLane](context.Background(), c.sys, c.pid, askLanes{})
-	if err != nil {
-		return nil
-	}
 	stalled := map[TopicPartition]error{}
-	for _, l := range lanes {
+	for _, l := range *c.lanes.Load() {
 		l.mu.Lock()
 		if l.parking != nil && l.parking.stalled != nil {
 			stalled[l.TopicPartition] = l.parking.stalled
@@ -42,4 +35,13 @@ func (c *Consumer) Parking() map[TopicPartition]error {
 		l.mu.Unlock()
 	}
 	return stalled
+}
+
+func (s *ConsumerStats) add(o ConsumerStats) {
+	s.Retries += o.Retries
+	s.RetriesLater += o.RetriesLater
+	s.RetriesWaiting += o.RetriesWaiting
+	s.DeadLetters += o.DeadLetters
+	s.Skipped += o.Skipped
+	s.Parked += o.Parked
 }

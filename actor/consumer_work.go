@@ -7,6 +7,7 @@ import (
 
 	"github.com/troupestream/troupe/internal/dataflow"
 	"github.com/troupestream/troupe/internal/inflight"
+	"github.com/troupestream/troupe/internal/telemetry"
 )
 
 // handOut starts the workers that have something to do.
@@ -60,8 +61,33 @@ func (l *consumerLane) take() (*Delivery, context.Context) {
 }
 
 func (l *consumerLane) call(ctx context.Context, d *Delivery) (err error) {
+	meter := l.consumer.sys.meter(d.Topic)
+	if meter == nil && l.site == nil {
+		return l.handle(ctx, d)
+	}
+	began := meter.Now()
+	span := l.span(d)
+	err = l.handle(span.Into(ctx), d)
+	span.End(err)
+	meter.Processed(began, err)
+	return err
+}
+
+func (l *consumerLane) handle(ctx context.Context, d *Delivery) (err error) {
 	defer dataflow.Recovered(&err)
 	return l.consumer.handler(ctx, d)
+}
+
+// span begins the span of a record that is sampled.
+func (l *consumerLane) span(d *Delivery) telemetry.BatchSpan {
+	if l.site == nil || len(d.Headers) == 0 {
+		return telemetry.BatchSpan{}
+	}
+	c, ok := telemetry.Extract(d.Headers)
+	if !ok {
+		return telemetry.BatchSpan{}
+	}
+	return l.site.Start(1, []dataflow.Trace{{Context: c}})
 }
 
 func (l *consumerLane) settled(d *Delivery) {

@@ -29,6 +29,7 @@ type System struct {
 	watches    *watches
 	topics     *topics
 	groups     groups
+	consumers  consumers
 	limits     PartitionLimits
 	onFailure  func(actorID string, err error)
 	onAppend   func(Appended)

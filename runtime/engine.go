@@ -211,7 +211,7 @@ func (e *Engine) Jobs() []*Job {
 	return all
 }
 
-// Close stops all jobs in good order, and the engine. Jobs that take longer than
+// Close stops all jobs and closes all consumers in good order, and then the engine. Jobs that take longer than
 // their StopTimeout, or are still running when ctx ends, are ended without a last
 // checkpoint; an error says so. A job that hangs, which Stop or Kill has said, is
 // left behind. A collector of telemetry has one second to take the last of it; one
@@ -224,6 +224,7 @@ func (e *Engine) Close(ctx context.Context) error {
 	for _, j := range e.Jobs() {
 		j.handle.Stop()
 	}
+	errs = append(errs, e.system.CloseConsumers(ctx))
 	for _, j := range e.Jobs() {
 		told := j.givenUp()
 		if _, err := j.Stop(ctx); err != nil && err != told {

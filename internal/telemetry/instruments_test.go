@@ -29,6 +29,9 @@ func busy() Snapshot {
 		Jobs:       []JobStats{{Job: "quakes", Restarts: 2, CheckpointBytes: 4096, Checkpoint: now.Add(-3 * time.Second)}, {Job: "new"}, {Job: "over", CheckpointBytes: 7}},
 		Topics:     []TopicStats{{Topic: "orders", Appends: 2, Bytes: 10}, {Topic: "orders", Appends: 3, Bytes: 20}},
 		Partitions: []PartitionStats{{Topic: "orders", Partition: 1, EndOffset: 77}},
+		Groups:     []GroupStats{{Group: "cooks", Retries: 9, DeadLetters: 2, Skipped: 1, Parked: 5, Waiting: 3}},
+		Consumed: []ConsumedStats{{Group: "cooks", Topic: "orders", Lag: 10, ParkedKeys: 1, Stalled: true}, {Group: "cooks", Topic: "orders", Lag: 7, ParkedKeys: 2},
+			{Group: "waiters", Topic: "orders", Lag: -1}},
 	}
 }
 
@@ -87,31 +90,39 @@ func TestInstruments(t *testing.T) {
 	recordAll(i)
 	got := collect(t, reader)
 	for name, want := range map[string]float64{
-		"troupe.operator.records.in{job=quakes,operator=parse}":    40, // summed over tasks
-		"troupe.operator.records.out{job=quakes,operator=parse}":   28,
-		"troupe.operator.keys{job=quakes,operator=parse}":          3,
-		"troupe.late_records{job=quakes,operator=parse}":           1,
-		"troupe.skipped_records{job=quakes,operator=parse}":        2,
-		"troupe.operator.watermark{job=quakes,operator=parse}":     700, // of the slowest task
-		"troupe.operator.watermark.lag{job=quakes,operator=parse}": 300,
-		"troupe.source.lag{job=quakes,operator=parse}":             12,
-		"troupe.mailbox.depth{job=quakes,kind=stage}":              9, // of the fullest
-		"troupe.mailbox.size{job=quakes,kind=stage}":               150,
-		"troupe.mailbox.refusals{job=quakes,kind=stage}":           1,
-		"troupe.edge.credit{edge=parse-count,job=quakes}":          100,
-		"troupe.edge.waiting{edge=parse-count,job=quakes}":         12,
-		"troupe.job.restarts{job=quakes}":                          2,
-		"troupe.checkpoint.size{job=quakes}":                       4096,
-		"troupe.checkpoint.age{job=quakes}":                        3,
-		"troupe.checkpoint.size{job=over}":                         7,
-		"troupe.checkpoint.failures{job=quakes,reason=timeout}":    1,
-		"troupe.checkpoint.duration sum job=quakes":                0.02,
-		"troupe.checkpoint.alignment.duration sum job=quakes":      0.001,
-		"troupe.log.append.duration sum topic=orders":              60e-6,
-		"troupe.log.appends{topic=orders}":                         5,
-		"troupe.log.written{topic=orders}":                         30,
-		"troupe.partition.end_offset{partition=1,topic=orders}":    77,
-		"troupe.telemetry.dropped_series{}":                        0,
+		"troupe.operator.records.in{job=quakes,operator=parse}":        40, // summed over tasks
+		"troupe.operator.records.out{job=quakes,operator=parse}":       28,
+		"troupe.operator.keys{job=quakes,operator=parse}":              3,
+		"troupe.late_records{job=quakes,operator=parse}":               1,
+		"troupe.skipped_records{job=quakes,operator=parse}":            2,
+		"troupe.operator.watermark{job=quakes,operator=parse}":         700, // of the slowest task
+		"troupe.operator.watermark.lag{job=quakes,operator=parse}":     300,
+		"troupe.source.lag{job=quakes,operator=parse}":                 12,
+		"troupe.mailbox.depth{job=quakes,kind=stage}":                  9, // of the fullest
+		"troupe.mailbox.size{job=quakes,kind=stage}":                   150,
+		"troupe.mailbox.refusals{job=quakes,kind=stage}":               1,
+		"troupe.edge.credit{edge=parse-count,job=quakes}":              100,
+		"troupe.edge.waiting{edge=parse-count,job=quakes}":             12,
+		"troupe.job.restarts{job=quakes}":                              2,
+		"troupe.checkpoint.size{job=quakes}":                           4096,
+		"troupe.checkpoint.age{job=quakes}":                            3,
+		"troupe.checkpoint.size{job=over}":                             7,
+		"troupe.checkpoint.failures{job=quakes,reason=timeout}":        1,
+		"troupe.checkpoint.duration sum job=quakes":                    0.02,
+		"troupe.checkpoint.alignment.duration sum job=quakes":          0.001,
+		"troupe.log.append.duration sum topic=orders":                  60e-6,
+		"troupe.log.appends{topic=orders}":                             5,
+		"troupe.log.written{topic=orders}":                             30,
+		"troupe.partition.end_offset{partition=1,topic=orders}":        77,
+		"troupe.consumer.lag{group=cooks,topic=orders}":                17,
+		"troupe.consumer.parked_keys{group=cooks,topic=orders}":        3,
+		"troupe.consumer.stalled_partitions{group=cooks,topic=orders}": 1,
+		"troupe.consumer.parked_records{group=cooks}":                  5,
+		"troupe.consumer.retries{group=cooks}":                         9,
+		"troupe.consumer.retries.waiting{group=cooks}":                 3,
+		"troupe.consumer.dead_letters{group=cooks}":                    2,
+		"troupe.consumer.skipped_records{group=cooks}":                 1,
+		"troupe.telemetry.dropped_series{}":                            0,
 	} {
 		if v, ok := got[name]; !ok || math.Abs(v-want) > 1e-9 {
 			t.Errorf("%s = %v (present: %v), want %v", name, v, ok, want)
@@ -119,6 +130,7 @@ func TestInstruments(t *testing.T) {
 	}
 	for _, absent := range []string{
 		"troupe.operator.watermark{job=quakes,operator=count}", "troupe.operator.watermark{job=quakes,operator=write}",
+		"troupe.consumer.lag{group=waiters,topic=orders}",
 		"troupe.source.lag{job=quakes,operator=count}", "troupe.checkpoint.age{job=new}", "troupe.checkpoint.age{job=over}", "troupe.checkpoint.size{job=new}",
 	} {
 		if v, ok := got[absent]; ok {

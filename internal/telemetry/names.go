@@ -20,6 +20,7 @@ const (
 	attrDestination   = attribute.Key("messaging.destination.name")
 	attrPartition     = attribute.Key("messaging.destination.partition.id")
 	attrMessageCount  = attribute.Key("messaging.batch.message_count")
+	attrGroup         = attribute.Key("messaging.consumer.group.name")
 	attrErrorType     = attribute.Key("error.type")
 )
 
@@ -40,6 +41,7 @@ const (
 	labelKind      = attribute.Key("kind")
 	labelEdge      = attribute.Key("edge")
 	labelTopic     = attribute.Key("topic")
+	labelGroup     = attribute.Key("group")
 	labelPartition = attribute.Key("partition")
 	labelReason    = attribute.Key("reason")
 )
@@ -97,6 +99,8 @@ var (
 	perEdge      = []attribute.Key{labelJob, labelEdge}
 	perTopic     = []attribute.Key{labelTopic}
 	perPartition = []attribute.Key{labelTopic, labelPartition}
+	perGroup     = []attribute.Key{labelGroup}
+	perConsumed  = []attribute.Key{labelGroup, labelTopic}
 )
 
 // The metrics. Prometheus turns "troupe.operator.records.in" with the unit
@@ -131,6 +135,14 @@ var (
 	logBytes       = metricName{"troupe.log.written", counter, "By", "Bytes appended to a topic's logs.", perTopic}
 	appendTime     = metricName{"troupe.log.append.duration", histogram, "s", "Time of an append, until it is as durable as the topic promises.", perTopic}
 	partitionEnd   = metricName{"troupe.partition.end_offset", gauge, "{record}", "Offset that the next record of a partition will have.", perPartition}
+	groupLag       = metricName{"troupe.consumer.lag", gauge, "{record}", "Records that the consumers of a group have not processed yet, in the partitions that this process works on.", perConsumed}
+	groupParked    = metricName{"troupe.consumer.parked_keys", gauge, "{key}", "Keys that are parked in those partitions.", perConsumed}
+	groupStalled   = metricName{"troupe.consumer.stalled_partitions", gauge, "{partition}", "Partitions that wait for room in the parking.", perConsumed}
+	groupParkings  = metricName{"troupe.consumer.parked_records", counter, "{record}", "Records that were parked, or put behind one that is.", perGroup}
+	groupRetries   = metricName{"troupe.consumer.retries", counter, "{record}", "Deliveries of records that had failed, and records put into delay topics.", perGroup}
+	groupWaiting   = metricName{"troupe.consumer.retries.waiting", gauge, "{record}", "Retries that wait for the retry budget.", perGroup}
+	groupLetters   = metricName{"troupe.consumer.dead_letters", counter, "{record}", "Records that consumers sent to a dead-letter topic.", perGroup}
+	groupSkipped   = metricName{"troupe.consumer.skipped_records", counter, "{record}", "Records that consumers passed over on the user's orders.", perGroup}
 	droppedSeries  = metricName{"troupe.telemetry.dropped_series", gauge, "{series}", "Series left out because a metric had more than the limit.", nil}
 )
 
@@ -159,11 +171,12 @@ var metrics = []*metricName{
 	&skippedRecords, &deadLetters, &failures, &expiredState, &sourceLag, &mailboxDepth, &mailboxBytes,
 	&mailboxRefused, &edgeCredit, &edgeWaiting, &checkpointTime, &alignmentTime, &checkpointSize,
 	&checkpointAge, &checkpointFail, &jobRestarts, &logAppends, &logBytes, &appendTime, &partitionEnd,
+	&groupLag, &groupParked, &groupStalled, &groupParkings, &groupRetries, &groupWaiting, &groupLetters, &groupSkipped,
 	&droppedSeries,
 }
 
 // spanAttributes is the list of all attributes of spans, for the same test.
 var spanAttributes = []attribute.Key{
 	attrSystem, attrOperationName, attrOperationType, attrDestination, attrPartition, attrMessageCount,
-	attrErrorType, attrSpanJob, attrSpanOperator, attrSpanTask, attrSampledCount, attrLinksDropped,
+	attrGroup, attrErrorType, attrSpanJob, attrSpanOperator, attrSpanTask, attrSampledCount, attrLinksDropped,
 }

@@ -103,6 +103,7 @@ func TestConventions(t *testing.T) {
 		attrPartition:     semconv.MessagingDestinationPartitionIDKey,
 		attrMessageCount:  semconv.MessagingBatchMessageCountKey,
 		attrErrorType:     semconv.ErrorTypeKey,
+		attrGroup:         semconv.MessagingConsumerGroupNameKey,
 	}
 	for ours, want := range theirs {
 		if ours != want {

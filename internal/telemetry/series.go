@@ -98,6 +98,7 @@ func (c *collection) observe(s *Snapshot) {
 	c.flow(s)
 	c.jobs(s)
 	c.logs(s)
+	c.consumers(s)
 	c.observer.ObserveInt64(c.ints[droppedSeries.name], int64(c.dropped))
 }
 
@@ -153,4 +154,25 @@ func (c *collection) logs(s *Snapshot) {
 	field(c, &partitionEnd, s.Partitions, highest, func(e *PartitionStats) labels {
 		return labels{e.Topic, strconv.Itoa(e.Partition)}
 	}, func(e *PartitionStats) int64 { return e.EndOffset })
+}
+
+func (c *collection) consumers(s *Snapshot) {
+	group := func(e *GroupStats) labels { return labels{e.Group} }
+	sum := func(m *metricName, value func(*GroupStats) int64) { field(c, m, s.Groups, add, group, value) }
+	sum(&groupRetries, func(e *GroupStats) int64 { return e.Retries })
+	sum(&groupWaiting, func(e *GroupStats) int64 { return e.Waiting })
+	sum(&groupLetters, func(e *GroupStats) int64 { return e.DeadLetters })
+	sum(&groupSkipped, func(e *GroupStats) int64 { return e.Skipped })
+	sum(&groupParkings, func(e *GroupStats) int64 { return e.Parked })
+	topic := func(e *ConsumedStats) labels { return labels{e.Group, e.Topic} }
+	each(c, &groupLag, s.Consumed, add, func(e *ConsumedStats) (labels, float64, bool) {
+		return topic(e), float64(e.Lag), e.Lag >= 0
+	})
+	field(c, &groupParked, s.Consumed, add, topic, func(e *ConsumedStats) int64 { return e.ParkedKeys })
+	field(c, &groupStalled, s.Consumed, add, topic, func(e *ConsumedStats) int64 {
+		if e.Stalled {
+			return 1
+		}
+		return 0
+	})
 }

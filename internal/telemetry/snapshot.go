@@ -15,6 +15,8 @@ type Snapshot struct {
 	Jobs       []JobStats
 	Topics     []TopicStats
 	Partitions []PartitionStats
+	Groups     []GroupStats
+	Consumed   []ConsumedStats
 }
 
 // OperatorStats are the figures of one operator in one task.
@@ -58,6 +60,21 @@ type PartitionStats struct {
 	Topic     string
 	Partition int
 	EndOffset int64
+}
+
+// GroupStats are the counts of all consumers of a group in this process.
+type GroupStats struct {
+	Group                                 string
+	Retries, DeadLetters, Skipped, Parked int64
+	Waiting                               int64 // retries, now
+}
+
+// ConsumedStats are the figures of one partition in the hands of a consumer.
+type ConsumedStats struct {
+	Group, Topic string
+	Lag          int64 // records; -1: not known yet
+	ParkedKeys   int64
+	Stalled      bool
 }
 
 // hasWatermark says whether a watermark is a time rather than an end of time.

@@ -37,6 +37,7 @@ func NewTracer(tp trace.TracerProvider, ratio, perSecond float64) *Tracer {
 type Place struct {
 	Topic     string // "" if there is none
 	Partition int    // of the topic; negative: none in particular
+	Group     string // of the consumer that does it; "": it is a job's
 	Job       string
 	Operator  string
 	Task      int // of the operator
@@ -77,6 +78,9 @@ func describeSite(op Operation, p *Place) []attribute.KeyValue {
 	}
 	if p.Topic != "" && p.Partition >= 0 {
 		a = append(a, attrPartition.String(strconv.Itoa(p.Partition)))
+	}
+	if p.Group != "" {
+		return append(a, attrGroup.String(p.Group))
 	}
 	return append(a, attrSpanJob.String(p.Job), attrSpanOperator.String(p.Operator), attrSpanTask.Int(p.Task))
 }
@@ -151,6 +155,14 @@ func batchAttributes(count, sampled int) []attribute.KeyValue {
 		a = append(a, attrLinksDropped.Int(sampled-MaxLinks))
 	}
 	return a
+}
+
+// Into returns a context in which spans are children of this one.
+func (b BatchSpan) Into(ctx context.Context) context.Context {
+	if b.span == nil {
+		return ctx
+	}
+	return trace.ContextWithSpan(ctx, b.span)
 }
 
 // End ends the span. An error marks it as failed.
