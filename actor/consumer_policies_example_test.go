@@ -227,3 +227,52 @@ func ExampleRetryBudget() {
 	fmt.Println("retries:", n.Retries, "waiting:", n.RetriesWaiting)
 	// Output: retries: 1 waiting: 0
 }
+
+// An order that cannot be served as it is gets another value; or it is skipped. Those
+// behind it follow.
+func ExampleGroup_Edit() {
+	ctx := context.Background()
+	system, end := kitchen(
+		actor.Record{Key: []byte("ada"), Value: []byte("burnt toast")},
+		actor.Record{Key: []byte("ada"), Value: []byte("tea")})
+	defer end()
+	done := make(chan struct{})
+	cook, err := system.NewConsumer(ctx, actor.ConsumerOptions{Group: "cooks", Topics: []string{"orders"}, OnFailure: actor.ParkKey()},
+		func(_ context.Context, d *actor.Delivery) error {
+			if string(d.Value) == "burnt toast" {
+				return errors.New("nobody eats that")
+			}
+			fmt.Printf("%s: %s\n", d.Key, d.Value)
+			if string(d.Value) == "tea" {
+				close(done)
+			}
+			return nil
+		})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	cooks, err := system.Group("cooks", group.Config{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	var keys []actor.ParkedKey
+	for len(keys) == 0 { // it is being parked
+		if keys, err = cooks.Parked(ctx); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	if err := cooks.Edit(ctx, keys[0], []byte("toast")); err != nil { // cooks.Skip(ctx, keys[0]) drops it
+		fmt.Println(err)
+		return
+	}
+	<-done
+	if err := cook.Close(ctx); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// ada: toast
+	// ada: tea
+}

@@ -152,3 +152,68 @@ func sumAll(a metricdata.Aggregation) (n int64) {
 	}
 	return n
 }
+
+// What is parked outlives the engine, on disk; and so does what is done to it.
+func TestParkedKeysOutliveTheEngine(t *testing.T) {
+	ctx, dir := within(t), t.TempDir()
+	orders := topics.Of[string]("orders")
+	e := open(t, dir)
+	var all []topics.Message[string]
+	for i := range 20 {
+		for _, key := range []string{"ada", "bob"} {
+			all = append(all, topics.Message[string]{Key: []byte(key), Value: fmt.Sprint(i)})
+		}
+	}
+	send(ctx, t, e, orders, all...)
+	handled := make(chan string, 100)
+	consume := func(e *runtime.Engine, broken bool) {
+		t.Helper()
+		_, err := orders.NewConsumer(ctx, e, "cooks", func(_ context.Context, d *topics.Delivery[string]) error {
+			if broken && string(d.Key) == "ada" {
+				return errors.New("the toaster is broken")
+			}
+			handled <- string(d.Key) + " " + d.Value
+			return nil
+		}, topics.OnFailure(actor.ParkKey()), topics.Concurrency(4))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect := func(key string) {
+		t.Helper()
+		for i := range 20 {
+			select {
+			case got := <-handled:
+				if got != fmt.Sprint(key, " ", i) {
+					t.Fatalf("it handled %s, want %s %d", got, key, i)
+				}
+			case <-ctx.Done():
+				t.Fatal(ctx.Err())
+			}
+		}
+	}
+	consume(e, true)
+	expect("bob")
+	if err := e.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	e = open(t, dir)
+	g, err := e.System().Group("cooks", group.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := g.Parked(ctx)
+	if err != nil || len(keys) != 1 || len(keys[0].Records) != 20 {
+		t.Fatalf("parked is %+v, %v", keys, err)
+	}
+	if err := g.Release(ctx, keys[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	e = open(t, dir)
+	defer e.Close(ctx)
+	consume(e, false)
+	expect("ada")
+}
