@@ -251,7 +251,7 @@ func TestWhenCompactionIsDue(t *testing.T) {
 // Whatever happens in whatever order: what a reader makes of a compacted partition
 // is what it would have made of everything.
 func TestCompactionAgainstAModel(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {
 			r := newCompactRun(t, seed)
 			for step := 0; step < 50 && !t.Failed(); step++ {
