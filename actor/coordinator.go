@@ -42,6 +42,7 @@ type coordinator struct {
 	throughs   []*through
 	commits    map[uint64]map[string]bool // who has committed, by checkpoint
 	everywhere uint64                     // the newest checkpoint that all sinks have committed
+	reports    reporting
 	last       *lastCheckpoint
 	wake       *time.Timer
 }
@@ -118,6 +119,8 @@ func (c *coordinator) Receive(ctx pactor.Context) {
 		c.inputEnded(m.task)
 	case savepointWritten:
 		c.savepointWritten(m)
+	case reported:
+		c.reported()
 	case settled:
 		c.settled(m.err)
 	case wakeCoordinator:
@@ -268,6 +271,7 @@ func (c *coordinator) manifestWritten(m manifestWritten) {
 		c.last = &lastCheckpoint{number: m.pending.Number, stopped: r.Stop}
 	}
 	c.tell(c.tasks, checkpointCompleted{number: m.pending.Number})
+	c.report(m.manifest)
 	c.finish()
 	c.tidy()
 }
@@ -322,11 +326,11 @@ func (c *coordinator) committed(m committed) {
 	c.finish()
 }
 
-// finish ends the attempt when the last checkpoint is committed everywhere, and
-// the savepoints that were asked for before it are there.
+// finish ends the attempt when the last checkpoint is committed everywhere and
+// reported, and the savepoints that were asked for before it are there.
 func (c *coordinator) finish() {
 	l := c.last
-	if l == nil || l.settling || len(c.saves) > 0 || (c.everywhere < l.number && c.expected.commits > 0) {
+	if l == nil || l.settling || len(c.saves) > 0 || c.reports.busy || (c.everywhere < l.number && c.expected.commits > 0) {
 		return
 	}
 	if l.stopped || c.expected.commits == 0 {

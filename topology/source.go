@@ -68,6 +68,12 @@ func (d sourceDriver[T]) EndOf() dataflow.TopicName {
 	return dataflow.TopicName(dataflow.TopicOf(d.source))
 }
 
+// Reporter is for dataflow.ReporterOf.
+func (d sourceDriver[T]) Reporter() dataflow.Reporter {
+	r, _ := d.source.(dataflow.Reporter)
+	return r
+}
+
 func (d sourceDriver[T]) Open(ctx context.Context, r OpenRequest) (dataflow.SplitReader, error) {
 	reader, err := d.source.Open(ctx, r)
 	if err != nil {

@@ -27,6 +27,9 @@ func (s source[T]) Splits(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := s.topic.inGroup(ctx); err != nil {
+		return nil, err
+	}
 	ids := make([]string, t.Partitions())
 	for i := range ids {
 		ids[i] = strconv.Itoa(i)
@@ -48,11 +51,7 @@ func (s source[T]) Open(ctx context.Context, r topology.OpenRequest) (topology.S
 	if pr.until, err = end(ctx, t, partition, r.Until); err != nil {
 		return nil, err
 	}
-	start := r.Start
-	if start.Kind == dataflow.StartDefault {
-		start = s.topic.start
-	}
-	from, err := begin(r.Position, start)
+	from, err := s.from(ctx, t, partition, r)
 	if err != nil {
 		return nil, fmt.Errorf("topic %s, partition %d: %w", t.Name(), partition, err)
 	}
@@ -65,6 +64,18 @@ func (s source[T]) Open(ctx context.Context, r topology.OpenRequest) (topology.S
 	}
 	pr.offset = pr.reader.Offset()
 	return pr, nil
+}
+
+// from is where a partition is read from: where the job was, else as was asked for,
+// else where its group was, else as the topic says.
+func (s source[T]) from(ctx context.Context, t *actor.Topic, partition int, r topology.OpenRequest) (actor.From, error) {
+	if r.Position != nil || r.Start.Kind != dataflow.StartDefault {
+		return begin(r.Position, r.Start)
+	}
+	if from, ok, err := s.topic.committed(ctx, t, partition); ok || err != nil {
+		return from, err
+	}
+	return begin(nil, s.topic.start)
 }
 
 // begin is where a reader starts.

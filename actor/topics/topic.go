@@ -25,6 +25,7 @@ type Topic[T any] struct {
 	key         func(T) []byte
 	codec       Codec[T]
 	start       topology.Start
+	group       string
 	hold        int
 }
 
@@ -83,8 +84,8 @@ func (t Topic[T]) StoredAs(c Codec[T]) Topic[T] {
 // AsJSON stores values as JSON, for readers that are not written in Go.
 func (t Topic[T]) AsJSON() Topic[T] { return t.StoredAs(codec.JSON[T]()) }
 
-// StartingAt sets where a job begins to read when it has no position yet. The
-// default is the oldest record there is.
+// StartingAt sets where a job begins to read when it has no position yet, and no
+// group that has one (InGroup). The default is the oldest record there is.
 func (t Topic[T]) StartingAt(s topology.Start) Topic[T] {
 	t.start = s
 	return t
@@ -102,7 +103,12 @@ func (t Topic[T]) HoldBytes(n int) Topic[T] {
 func (t Topic[T]) TopicName() string { return t.name }
 
 // Source returns the topic as a source.
-func (t Topic[T]) Source() topology.Source[T] { return source[T]{t} }
+func (t Topic[T]) Source() topology.Source[T] {
+	if t.group != "" {
+		return reporter[T]{source[T]{t}}
+	}
+	return source[T]{t}
+}
 
 // Sink returns the topic as a sink.
 func (t Topic[T]) Sink() topology.Sink[T] { return sink[T]{t} }
