@@ -1,0 +1,178 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/troupestream/troupe/actor"
+)
+
+// Names of settings.
+var (
+	durabilities = map[string]actor.Durability{"fsync": actor.Fsync, "interval": actor.Interval, "memory": actor.Memory}
+	compressions = map[string]actor.Compression{"none": actor.Uncompressed, "s2": actor.S2, "zstd": actor.Zstd}
+	timestamps   = map[string]actor.Timestamps{"create": actor.CreateTime, "append": actor.LogAppendTime}
+)
+
+func nameOf[T comparable](names map[string]T, v T) string {
+	for name, one := range names {
+		if one == v {
+			return name
+		}
+	}
+	return "unknown"
+}
+
+// settings are the options that say what a topic is like. Those that were given are
+// applied in their order.
+type settings struct {
+	changes []func(*actor.TopicConfig)
+}
+
+func (o *settings) change(f func(*actor.TopicConfig)) { o.changes = append(o.changes, f) }
+
+func newSettings(f *flag.FlagSet) *settings {
+	o := new(settings)
+	whole(o, f, "partitions", "how many `partitions`; default 1", func(c *actor.TopicConfig, n int64) { c.Partitions = int(n) })
+	named(o, f, "durability", "what acknowledged records survive", durabilities, func(c *actor.TopicConfig, v actor.Durability) { c.Durability = v })
+	named(o, f, "compression", "how batches are compressed", compressions, func(c *actor.TopicConfig, v actor.Compression) { c.Compression = v })
+	named(o, f, "timestamps", "which time records have", timestamps, func(c *actor.TopicConfig, v actor.Timestamps) { c.Timestamps = v })
+	o.retention(f)
+	o.compaction(f)
+	return o
+}
+
+func (o *settings) retention(f *flag.FlagSet) {
+	const limit = "; 0 lifts the limit"
+	span(o, f, "retain-age", "drop records after this `time`, such as 168h"+limit, func(c *actor.TopicConfig, d time.Duration) {
+		c.Retention.Age, c.Retention.Forever = d, false
+	})
+	whole(o, f, "retain-bytes", "keep so many `bytes` of each partition"+limit, func(c *actor.TopicConfig, n int64) {
+		c.Retention.Bytes, c.Retention.Forever = n, false
+	})
+	whole(o, f, "retain-records", "keep so many `records` of each partition"+limit, func(c *actor.TopicConfig, n int64) {
+		c.Retention.Records, c.Retention.Forever = n, false
+	})
+	f.BoolFunc("retain-forever", "keep everything", func(string) error {
+		o.change(func(c *actor.TopicConfig) { c.Retention = actor.Retention{Forever: true} })
+		return nil
+	})
+}
+
+func (o *settings) compaction(f *flag.FlagSet) {
+	f.BoolFunc("compact", "keep the newest record of each key; -compact=false ends it", func(text string) error {
+		if text != "true" && text != "false" {
+			return fmt.Errorf("it must be true or false")
+		}
+		o.change(func(c *actor.TopicConfig) {
+			if text == "false" {
+				c.Compaction = actor.Compaction{}
+			}
+			c.Compaction.Enabled = text == "true"
+		})
+		return nil
+	})
+	span(o, f, "delete-retention", "how long tombstones stay; needs -compact", func(c *actor.TopicConfig, d time.Duration) { c.Compaction.DeleteRetention = d })
+	f.Func("dirty-ratio", "the `share` that must not be compacted yet to be worth it, above 0 to 1; needs -compact", func(text string) error {
+		share, err := strconv.ParseFloat(text, 64)
+		o.change(func(c *actor.TopicConfig) { c.Compaction.MinCleanableDirtyRatio = share })
+		return err
+	})
+	span(o, f, "min-compaction-lag", "how long records stay at least; needs -compact", func(c *actor.TopicConfig, d time.Duration) { c.Compaction.MinCompactionLag = d })
+	span(o, f, "max-compaction-lag", "the age at which records are compacted in any case; needs -compact", func(c *actor.TopicConfig, d time.Duration) { c.Compaction.MaxCompactionLag = d })
+}
+
+// apply changes a configuration as the options say.
+func (o *settings) apply(c *actor.TopicConfig) error {
+	was := c.Retention
+	for _, f := range o.changes {
+		f(c)
+	}
+	if c.Retention == (actor.Retention{}) && was != c.Retention {
+		return mistakef("without any limit the topic grows for ever: if that is meant, say -retain-forever")
+	}
+	return nil
+}
+
+func whole(o *settings, f *flag.FlagSet, name, about string, set func(*actor.TopicConfig, int64)) {
+	f.Func(name, about, func(text string) error {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || n < 0 {
+			return fmt.Errorf("it must be a number of 0 or more")
+		}
+		o.change(func(c *actor.TopicConfig) { set(c, n) })
+		return nil
+	})
+}
+
+func span(o *settings, f *flag.FlagSet, name, about string, set func(*actor.TopicConfig, time.Duration)) {
+	f.Func(name, about, func(text string) error {
+		d, err := time.ParseDuration(text)
+		if err != nil || d < 0 {
+			return fmt.Errorf("it must be a time such as 90s or 168h")
+		}
+		o.change(func(c *actor.TopicConfig) { set(c, d) })
+		return nil
+	})
+}
+
+func named[T any](o *settings, f *flag.FlagSet, name, about string, names map[string]T, set func(*actor.TopicConfig, T)) {
+	all := strings.Join(slices.Sorted(maps.Keys(names)), ", ")
+	f.Func(name, about+": "+all, func(text string) error {
+		v, ok := names[text]
+		if !ok {
+			return fmt.Errorf("it must be one of %s", all)
+		}
+		o.change(func(c *actor.TopicConfig) { set(c, v) })
+		return nil
+	})
+}
+
+// settingsJSON is what a topic is like.
+type settingsJSON struct {
+	Name        string         `json:"name"`
+	Partitions  int            `json:"partitions"`
+	Durability  string         `json:"durability"`
+	Compression string         `json:"compression"`
+	Timestamps  string         `json:"timestamps"`
+	Retention   retentionJSON  `json:"retention"`
+	Compaction  compactionJSON `json:"compaction"`
+
+	config actor.TopicConfig
+}
+
+// retentionJSON is what is kept: everything, or what is within all limits that are
+// not 0.
+type retentionJSON struct {
+	Forever bool  `json:"forever"`
+	AgeMs   int64 `json:"age_ms"`
+	Bytes   int64 `json:"bytes"`
+	Records int64 `json:"records"`
+}
+
+type compactionJSON struct {
+	Enabled           bool    `json:"enabled"`
+	DeleteRetentionMs int64   `json:"delete_retention_ms,omitempty"`
+	DirtyRatio        float64 `json:"dirty_ratio,omitempty"`
+	MinLagMs          int64   `json:"min_lag_ms,omitempty"`
+	MaxLagMs          int64   `json:"max_lag_ms,omitempty"`
+}
+
+func settingsOf(name string, c actor.TopicConfig) settingsJSON {
+	r, k := c.Retention, c.Compaction
+	return settingsJSON{Name: name, Partitions: c.Partitions, config: c,
+		Durability: nameOf(durabilities, c.Durability), Compression: nameOf(compressions, c.Compression), Timestamps: c.Timestamps.String(),
+		Retention: retentionJSON{r.Forever, r.Age.Milliseconds(), r.Bytes, r.Records},
+		Compaction: compactionJSON{k.Enabled, k.DeleteRetention.Milliseconds(), k.MinCleanableDirtyRatio,
+			k.MinCompactionLag.Milliseconds(), k.MaxCompactionLag.Milliseconds()}}
+}
+
+func (v settingsJSON) rows() [][]string {
+	return [][]string{row("topic", v.Name), row("partitions", v.Partitions), row("retention", v.config.Retention),
+		row("compaction", v.config.Compaction), row("durability", v.Durability), row("compression", v.Compression), row("timestamps", v.Timestamps)}
+}
