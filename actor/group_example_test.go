@@ -1,0 +1,135 @@
+package actor_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/troupestream/troupe/actor"
+	"github.com/troupestream/troupe/internal/storage/storagefake"
+)
+
+// A group is moved back while its consumer is at work: first a dry run, that says what
+// it would do.
+func ExampleGroup_Rewind() {
+	ctx := context.Background()
+	system, end := kitchen(actor.Record{Value: []byte("tea")}, actor.Record{Value: []byte("a cake")})
+	defer end()
+	served := make(chan struct{})
+	cook, err := system.NewConsumer(ctx, actor.ConsumerOptions{Group: "cooks", Topics: []string{"orders"}},
+		func(_ context.Context, d *actor.Delivery) error {
+			fmt.Printf("%s (%v)\n", d.Value, d.Cause)
+			served <- struct{}{}
+			return nil
+		})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	<-served
+	<-served
+	if err := cook.Commit(ctx); err != nil {
+		fmt.Println(err)
+		return
+	}
+	cooks, err := system.Group("cooks", actor.GroupConfig{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	back := actor.MoveTo(actor.FromOffset(1))
+	plan, err := cooks.Rewind(ctx, back, actor.MoveOptions{DryRun: true})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("again:", plan.Again)
+	if _, err := cooks.Rewind(ctx, back, actor.MoveOptions{}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	<-served
+	if err := cook.Close(ctx); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// tea (first)
+	// a cake (first)
+	// again: 1
+	// a cake (replay)
+}
+
+// A reset is for a group without members.
+func ExampleGroup_Reset() {
+	ctx := context.Background()
+	system, end := kitchen(actor.Record{Value: []byte("tea")}, actor.Record{Value: []byte("a cake")})
+	defer end()
+	cooks, err := system.Group("cooks", actor.GroupConfig{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	plan, err := cooks.Reset(ctx, actor.MoveTo(actor.FromEnd()), actor.MoveOptions{Topics: []string{"orders"}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("passed over:", plan.Skipped)
+
+	cook, err := system.NewConsumer(ctx, actor.ConsumerOptions{Group: "cooks", Topics: []string{"orders"}},
+		func(context.Context, *actor.Delivery) error { return nil })
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = cooks.Reset(ctx, actor.MoveTo(actor.FromBeginning()), actor.MoveOptions{})
+	fmt.Println("refused:", errors.Is(err, actor.ErrGroupActive))
+	if err := cook.Close(ctx); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// passed over: 2
+	// refused: true
+}
+
+// Two who have read the same of an account append to it; the second is told that it
+// has to look again.
+func ExampleProducer_AppendIf() {
+	ctx := context.Background()
+	system := actor.NewSystem(storagefake.New())
+	defer system.Close(ctx)
+	accounts, err := system.Declare(ctx, "accounts", actor.TopicConfig{KeyIndex: true})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	producer, err := accounts.NewProducer(actor.ProducerOptions{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer producer.Close(ctx)
+	event := func(text string) []actor.Record {
+		return []actor.Record{{Key: []byte("ada"), Value: []byte(text), Time: actor.NoTime}}
+	}
+	opened, err := producer.Append(ctx, 0, event("opened"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	expected := actor.Expected{Key: []byte("ada"), Offset: opened.Offset}
+	for _, text := range []string{"10 withdrawn", "closed"} {
+		_, err := producer.AppendIf(ctx, 0, expected, event(text))
+		var conflict *actor.KeyConflictError
+		if errors.As(err, &conflict) {
+			fmt.Printf("%s: no, there is something at offset %d by now\n", text, conflict.Actual)
+		} else if err == nil {
+			fmt.Printf("%s: appended\n", text)
+		} else {
+			fmt.Println(err)
+		}
+	}
+	// Output:
+	// 10 withdrawn: appended
+	// closed: no, there is something at offset 1 by now
+}
