@@ -49,9 +49,16 @@ type attempt struct {
 func (a *attempt) background(who string, f func(ctx context.Context)) {
 	a.group.Go(func() {
 		defer a.calls.enter(who).leave()
+		returned := false
+		defer func() {
+			if !returned {
+				a.fail(who, errGoexit)
+			}
+		}()
 		if err := a.guarded(who, f); err != nil {
 			a.fail(who, err)
 		}
+		returned = true
 	})
 }
 

@@ -15,8 +15,9 @@ import (
 
 // Limits of a snapshot under way.
 const (
-	encodeRecord   = 128     // bytes of state encoded for every record that was processed
-	encodeLeast    = 2 << 10 // bytes of state encoded after a batch at least
+	encodeLeast    = 2 << 10  // bytes of state encoded after a batch at least
+	encodeShare    = 256      // and for every microsecond that the batch took
+	encodePiece    = 64 << 10 // bytes of state encoded before it looks what is being written
 	encodeAlone    = 64 << 10
 	encodeRest     = 100 * time.Microsecond
 	chunksInFlight = 3 // chunks of a task being written at once
@@ -81,18 +82,20 @@ func (s *snapshotting) newPart() checkpoint.Part {
 	return checkpoint.Part{Positions: map[string]map[string][]byte{}, Sinks: map[string][]byte{}, Task: s.task.Index}
 }
 
-// advance encodes about so many bytes. It says whether there is more to do.
+// advance encodes about so many bytes, as far as they can be written. It says whether
+// there is more to do.
 func (s *snapshotting) advance(budget int) (more bool) {
-	if !s.encoding || s.writing >= chunksInFlight {
-		return false
+	for ; s.canEncode() && budget > 0; budget -= encodePiece {
+		if err := s.encode(min(budget, encodePiece)); err != nil {
+			s.attempt.fail(s.name, err)
+			return false
+		}
+		s.report()
 	}
-	if err := s.encode(budget); err != nil {
-		s.attempt.fail(s.name, err)
-		return false
-	}
-	s.report()
-	return s.encoding && s.writing < chunksInFlight
+	return s.canEncode()
 }
+
+func (s *snapshotting) canEncode() bool { return s.encoding && s.writing < chunksInFlight }
 
 // finishEncoding encodes the rest of a snapshot at once: the next one is about
 // to begin.

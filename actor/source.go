@@ -236,7 +236,7 @@ func (s *source) work() {
 		s.queue[0] = nil
 		s.queue = s.queue[1:]
 		s.process(f)
-		s.encodeBehind(f.records)
+		s.encodeBehind()
 	}
 	s.later()
 }

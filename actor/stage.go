@@ -156,10 +156,11 @@ func (c *taskCore) snapshot(number uint64, part checkpoint.Part) {
 	c.snap.begin(number, part)
 }
 
-// encodeBehind goes on with a snapshot behind a batch of so many records: a share
-// of what the batch cost, so that a small one does not make the next one late.
-func (c *taskCore) encodeBehind(records int) {
-	if c.snap.advance(encodeLeast + records*encodeRecord) {
+// encodeBehind goes on with a snapshot behind a batch, for a share of the time that the
+// batch took: so a small one does not make the next one late, and with slow functions
+// a checkpoint comes to its end all the same.
+func (c *taskCore) encodeBehind() {
+	if c.snap.advance(encodeLeast + int(c.worker.busy.Microseconds())*encodeShare) {
 		c.later()
 	}
 }
@@ -215,8 +216,8 @@ func (s *stage) work() {
 			s.idle()
 			return
 		}
-		records := s.process(i)
-		s.encodeBehind(records)
+		s.process(i)
+		s.encodeBehind()
 	}
 	s.later()
 }
@@ -233,11 +234,9 @@ func (s *stage) flush() {
 	}
 }
 
-func (s *stage) process(i int) (records int) {
+func (s *stage) process(i int) {
 	s.at, s.parcel = i, s.in.channels[i].queue.pop()
-	records = s.parcel.Records
 	s.do((*delivery)(s))
-	return records
 }
 
 // delivery is the work of running a parcel through the operators.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	goruntime "runtime"
 	"strconv"
 	"strings"
@@ -305,6 +306,11 @@ func TestAnUnwritableRecordGoesToItsTopic(t *testing.T) {
 }
 
 // User code that ends its goroutine, or keeps its thread, harms its job at most.
+// odd is written by a function.
+type odd struct{ f func() }
+
+func (o odd) MarshalText() ([]byte, error) { o.f(); return []byte("odd"), nil }
+
 func TestUserCodeThatDoesNotReturn(t *testing.T) {
 	fold := func(f func()) *topology.Builder {
 		b := topology.New("odd")
@@ -318,9 +324,21 @@ func TestUserCodeThatDoesNotReturn(t *testing.T) {
 			func(n int) []int { f(); return []int{n} }), "out", sinks.Discard[int]())
 		return b
 	}
+	read := func(f func()) *topology.Builder {
+		b := topology.New("odd")
+		in := topology.From(b, "in", sources.Generator(func(i int64) int64 { f(); return i }, sources.Count(3)))
+		topology.To(in, "out", sinks.Discard[int64]())
+		return b
+	}
+	write := func(f func()) *topology.Builder {
+		b := topology.New("odd")
+		in := topology.From(b, "in", sources.Slice(odd{f}))
+		topology.To(in, "out", sinks.JSONLines[odd](filepath.Join(t.TempDir(), "out")), topology.Parallelism(2))
+		return b
+	}
 	e := openFaults(t, t.TempDir(), runtime.Restarts(0, time.Millisecond), runtime.CheckpointEvery(time.Millisecond))
 	defer closeEngine(t, e)
-	for name, of := range map[string]func(func()) *topology.Builder{"fold": fold, "flat map": flat} {
+	for name, of := range map[string]func(func()) *topology.Builder{"fold": fold, "flat map": flat, "source": read, "sink": write} {
 		if _, err := e.Run(within(t), of(goruntime.Goexit), runtime.FreshState()); err == nil || !strings.Contains(err.Error(), "runtime.Goexit") {
 			t.Errorf("Goexit in a %s: %v", name, err)
 		}

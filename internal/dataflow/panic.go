@@ -28,7 +28,8 @@ func Recovered(err *error) {
 	}
 }
 
-// Protect calls f and returns its error, or its panic as one.
+// Protect calls f and returns its error, or its panic as one. Where f ends the
+// goroutine, nothing returns.
 func Protect(f func() error) (err error) {
 	defer Recovered(&err)
 	return f()

@@ -27,10 +27,30 @@ type Chain struct {
 // Name is the name of the chain's first node.
 func (c *Chain) Name() string { return c.Nodes[0].Name }
 
+// pathsMax is by how many ways a batch may come to the same operator of a chain for
+// the chain to be bounded: 8.
+const pathsMax = 8
+
 // Bounded says whether a batch gives rise to no more than a few batches of its
-// size, and nothing else does either.
+// size, and nothing else does either. A stream that is split and merged again has
+// each record once for every way there is.
 func (c *Chain) Bounded() bool {
-	return !slices.ContainsFunc(c.Nodes, func(n *Node) bool { return !n.Bounded })
+	paths := map[int]int{}
+	for _, n := range c.Nodes {
+		outside := 0
+		for _, in := range n.Inputs {
+			if within, ok := paths[in.Node]; ok {
+				paths[n.ID] += within
+			} else {
+				outside = 1 // a batch comes from one place
+			}
+		}
+		paths[n.ID] = max(1, paths[n.ID]+outside)
+		if !n.Bounded || paths[n.ID] > pathsMax {
+			return false
+		}
+	}
+	return true
 }
 
 // Origins are the ids of what a task of the chain receives from: the channels of

@@ -207,3 +207,39 @@ func TestAnOperatorWithoutInputIsRefused(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestBounded: what is split and merged again has a record once for each way.
+func TestBounded(t *testing.T) {
+	node := func(id int, bounded bool, inputs ...int) *Node {
+		n := &Node{ID: id, Bounded: bounded}
+		for _, in := range inputs {
+			n.Inputs = append(n.Inputs, Input{Node: in})
+		}
+		return n
+	}
+	const outside = 99
+	var doubling []*Node
+	for id := range 5 {
+		if id == 0 {
+			doubling = append(doubling, node(0, true, outside))
+		} else {
+			doubling = append(doubling, node(id, true, id-1, id-1))
+		}
+	}
+	for name, c := range map[string]struct {
+		nodes []*Node
+		want  bool
+	}{
+		"a line":                    {[]*Node{node(0, true, outside), node(1, true, 0), node(2, true, 1)}, true},
+		"one that can grow":         {[]*Node{node(0, true, outside), node(1, false, 0)}, false},
+		"a merger of many others":   {[]*Node{node(0, true, 90, 91, 92, 93, 94, 95, 96, 97, 98, 99)}, true},
+		"a diamond":                 {[]*Node{node(0, true, outside), node(1, true, 0), node(2, true, 0), node(3, true, 1, 2)}, true},
+		"three doublings":           {doubling[:4], true},
+		"four doublings":            {doubling, false},
+		"a source, and its mergers": {[]*Node{node(0, true), node(1, true, 0, 0), node(2, true, 1, 1)}, true},
+	} {
+		if got := (&Chain{Nodes: c.nodes}).Bounded(); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

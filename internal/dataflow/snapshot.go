@@ -61,7 +61,9 @@ func (t *Table[K, V]) hand(p *part[K, V], emit func(group int, segment []byte)) 
 		n = cut(p.segment, segmentBytes)
 	}
 	emit(t.first+t.encoding, p.segment[:n])
-	if p.segment = p.segment[n:]; len(p.segment) == 0 {
+	if n < len(p.segment) {
+		p.segment = p.segment[n:]
+	} else {
 		t.spare, p.segment = p.segment[:0], nil
 	}
 	return n
@@ -75,7 +77,7 @@ func (t *Table[K, V]) encodePart(p *part[K, V], budget int) int {
 		p.segment, t.spare = append(t.spare[:0], p.segment...), nil
 	}
 	began := len(p.segment)
-	size := min(segmentBytes, began+budget)
+	size := began + min(budget, segmentBytes-began)
 	for p.next < len(p.frozen) && len(p.segment) < size && t.err == nil {
 		at, ok := p.frozen.take(p.next)
 		if !ok {

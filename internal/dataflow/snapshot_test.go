@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -52,6 +53,31 @@ func TestWhatIsEncodedInPassingIsCut(t *testing.T) {
 	}
 	if got := apply(t, map[string]string{}, segments...); !maps.Equal(got, frozen) {
 		t.Errorf("%d keys were encoded as they are not", len(got))
+	}
+}
+
+// TestAllThatIsLeftIsEncoded: with any budget, also where some of it was encoded in
+// passing; and the memory of a segment is used again.
+func TestAllThatIsLeftIsEncoded(t *testing.T) {
+	form := bytesForm(t)
+	table := NewTable(1, keygroup.Range{End: 1}, form)
+	put := func(k, v string) { *table.Upsert(form.Hash(k), k) = []byte(v) }
+	for round := range 3 {
+		for i := range 100 {
+			put(fmt.Sprint("key ", i), fmt.Sprint(round))
+		}
+		table.Freeze()
+		put("key 7", "touched")
+		entries := 0
+		more, err := table.Encode(math.MaxInt, func(_ int, s []byte) {
+			_ = EachEntry(s, func(Entry) error { entries++; return nil })
+		})
+		if more || err != nil || entries != 100 {
+			t.Fatalf("round %d: %d entries, more %v, %v", round, entries, more, err)
+		}
+		if round > 0 && cap(table.spare) < 500 {
+			t.Errorf("round %d: a buffer of %d bytes is kept", round, cap(table.spare))
+		}
 	}
 }
 

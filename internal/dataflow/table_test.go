@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -80,7 +81,8 @@ func (m *tableMachine) Freeze(*rapid.T) {
 }
 
 func (m *tableMachine) Encode(t *rapid.T) {
-	more, err := m.table.Encode(rapid.IntRange(1, 100).Draw(t, "budget"), func(g int, s []byte) {
+	budget := rapid.OneOf(rapid.IntRange(1, 100), rapid.Just(math.MaxInt)).Draw(t, "budget")
+	more, err := m.table.Encode(budget, func(g int, s []byte) {
 		m.log = append(m.log, groupSegment{g, slices.Clone(s)})
 	})
 	if err != nil {
