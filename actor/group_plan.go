@@ -60,7 +60,9 @@ func (p *planner) names(d group.Description, o MoveOptions) (names []string, nam
 	}
 	if named = len(names) > 0; !named {
 		for _, one := range d.Partitions {
-			names = append(names, one.Topic)
+			if !Internal(one.Topic) {
+				names = append(names, one.Topic)
+			}
 		}
 	}
 	slices.Sort(names)

@@ -37,7 +37,8 @@ func MoveAgo(d time.Duration) Move { return Move{ago: d, named: moveAgo} }
 func MoveBy(n int64) Move { return Move{by: n, named: moveBy} }
 
 // MoveOptions choose partitions. The zero value is all of all topics that the group
-// knows and that there still are.
+// knows and that there still are, but for those that Troupe keeps for itself: what
+// waits in a delay topic for another try stays as it is.
 type MoveOptions struct {
 	Topics     []string         // all partitions of these
 	Partitions []TopicPartition // and these

@@ -160,6 +160,31 @@ func TestResetOfWhatAGroupDoesNotKnow(t *testing.T) {
 	})
 }
 
+// What waits for another try in a delay topic stays where it is, unless it is named.
+func TestResetLeavesDelayTopics(t *testing.T) {
+	bubble(t, func(t *testing.T, s *System) {
+		g, ctx := worked(t, s), context.Background()
+		c := startConsumer(t, s, ConsumerOptions{OnFailure: RetryLater([]time.Duration{time.Hour}, Skip())}, func(_ context.Context, d *Delivery) error {
+			if d.Attempt == 1 {
+				return errors.New("not now")
+			}
+			return nil
+		})
+		synctest.Wait()
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		closeConsumerOK(t, c)
+		for want, o := range map[string]MoveOptions{
+			"orders/0 10>0 -10, orders/1 1>0 -1": {DryRun: true},
+			"retry-mailers-1h/0 1>0 -1":          {DryRun: true, Topics: []string{"retry-mailers-1h"}},
+		} {
+			if plan, err := g.Reset(ctx, MoveTo(FromBeginning()), o); err != nil || plan.told() != want {
+				t.Errorf("the plan is %s, %v; want %s", plan.told(), err, want)
+			}
+		}
+	})
+}
+
 // A rewind moves those who are at work, one partition of one group; the others go
 // on, and what was under way counts no more.
 func TestRewind(t *testing.T) {

@@ -13,6 +13,9 @@ import (
 // for at the end. Those that print take no time.
 const consumeDrain = 200 * time.Millisecond
 
+// consumeWatch is how often it is looked whether a group has come to the end.
+const consumeWatch = 250 * time.Millisecond
+
 // groupRun is a consumption as a group. The handler holds back what is beyond the
 // end, so that it is not committed: it waits there until the consumer is closed.
 type groupRun struct {
@@ -38,11 +41,17 @@ func (c *consumption) asGroup(ctx context.Context, from actor.From) error {
 	if err != nil {
 		return err
 	}
+	var watching sync.WaitGroup
+	if c.untilEnd {
+		watching.Go(func() { r.watch(ctx) })
+	}
 	select {
 	case <-ctx.Done():
 	case <-r.done:
 	case <-consumer.Ended():
 	}
+	r.finish()
+	watching.Wait()
 	err = consumer.Close(context.WithoutCancel(ctx))
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -113,11 +122,43 @@ func (r *groupRun) over(d *actor.Delivery) bool {
 		return true
 	}
 	done, err := r.print(&d.Record, d.TopicPartition, d.Offset, d.AppendTime, d.Cause.String())
-	if r.err = err; bounded && d.Offset+1 >= end {
+	again := d.Via != "" || d.Cause == actor.Released // it is not where the group is
+	if r.err = err; bounded && !again && d.Offset+1 >= end {
 		delete(r.left, d.Partition)
 	}
 	if done || err != nil || r.ends != nil && len(r.left) == 0 {
-		r.stop.Do(func() { close(r.done) })
+		r.finish()
 	}
 	return err != nil
+}
+
+func (r *groupRun) finish() { r.stop.Do(func() { close(r.done) }) }
+
+// watch ends the run when the group has come to the end without a record of which it
+// could be seen: the last ones are behind a parked key, say.
+func (r *groupRun) watch(ctx context.Context) {
+	g, err := r.session.sys.Group(r.group, group.Config{})
+	for err == nil && !r.atEnd(ctx, g) {
+		select {
+		case <-time.After(consumeWatch):
+		case <-r.done:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+	r.finish()
+}
+
+func (r *groupRun) atEnd(ctx context.Context, g *actor.Group) bool {
+	lag, err := g.Lag(ctx)
+	if err != nil {
+		return false
+	}
+	for _, p := range lag.Partitions {
+		if p.Topic == r.session.args[0] && p.Next < r.ends[p.Partition] {
+			return false
+		}
+	}
+	return true
 }
