@@ -42,6 +42,11 @@ func newSettings(f *flag.FlagSet) *settings {
 	named(o, f, "durability", "what acknowledged records survive", durabilities, func(c *actor.TopicConfig, v actor.Durability) { c.Durability = v })
 	named(o, f, "compression", "how batches are compressed", compressions, func(c *actor.TopicConfig, v actor.Compression) { c.Compression = v })
 	named(o, f, "timestamps", "which time records have", timestamps, func(c *actor.TopicConfig, v actor.Timestamps) { c.Timestamps = v })
+	f.BoolFunc("key-index", "know the newest record of each key, so that appends can say what they expect of one", func(text string) error {
+		on, err := strconv.ParseBool(text)
+		o.change(func(c *actor.TopicConfig) { c.KeyIndex = on })
+		return err
+	})
 	o.retention(f)
 	o.compaction(f)
 	return o
@@ -66,16 +71,13 @@ func (o *settings) retention(f *flag.FlagSet) {
 
 func (o *settings) compaction(f *flag.FlagSet) {
 	f.BoolFunc("compact", "keep the newest record of each key; -compact=false ends it", func(text string) error {
-		if text != "true" && text != "false" {
-			return fmt.Errorf("it must be true or false")
-		}
+		on, err := strconv.ParseBool(text)
 		o.change(func(c *actor.TopicConfig) {
-			if text == "false" {
+			if c.Compaction.Enabled = on; !on {
 				c.Compaction = actor.Compaction{}
 			}
-			c.Compaction.Enabled = text == "true"
 		})
-		return nil
+		return err
 	})
 	span(o, f, "delete-retention", "how long tombstones stay; needs -compact", func(c *actor.TopicConfig, d time.Duration) { c.Compaction.DeleteRetention = d })
 	f.Func("dirty-ratio", "the `share` that must not be compacted yet to be worth it, above 0 to 1; needs -compact", func(text string) error {
@@ -140,6 +142,7 @@ type settingsJSON struct {
 	Durability  string         `json:"durability"`
 	Compression string         `json:"compression"`
 	Timestamps  string         `json:"timestamps"`
+	KeyIndex    bool           `json:"key_index"`
 	Retention   retentionJSON  `json:"retention"`
 	Compaction  compactionJSON `json:"compaction"`
 
@@ -166,7 +169,7 @@ type compactionJSON struct {
 func settingsOf(name string, c actor.TopicConfig) settingsJSON {
 	r, k := c.Retention, c.Compaction
 	return settingsJSON{Name: name, Partitions: c.Partitions, config: c,
-		Durability: nameOf(durabilities, c.Durability), Compression: nameOf(compressions, c.Compression), Timestamps: c.Timestamps.String(),
+		Durability: nameOf(durabilities, c.Durability), Compression: nameOf(compressions, c.Compression), Timestamps: c.Timestamps.String(), KeyIndex: c.KeyIndex,
 		Retention: retentionJSON{r.Forever, r.Age.Milliseconds(), r.Bytes, r.Records},
 		Compaction: compactionJSON{k.Enabled, k.DeleteRetention.Milliseconds(), k.MinCleanableDirtyRatio,
 			k.MinCompactionLag.Milliseconds(), k.MaxCompactionLag.Milliseconds()}}
@@ -174,5 +177,6 @@ func settingsOf(name string, c actor.TopicConfig) settingsJSON {
 
 func (v settingsJSON) rows() [][]string {
 	return [][]string{row("topic", v.Name), row("partitions", v.Partitions), row("retention", v.config.Retention),
-		row("compaction", v.config.Compaction), row("durability", v.Durability), row("compression", v.Compression), row("timestamps", v.Timestamps)}
+		row("compaction", v.config.Compaction), row("durability", v.Durability), row("compression", v.Compression), row("timestamps", v.Timestamps),
+		row("key index", v.KeyIndex)}
 }
