@@ -38,7 +38,8 @@ func (c *coordinator) report(m *checkpoint.Manifest) {
 		ctx, cancel := context.WithTimeout(ctx, reportPatience)
 		defer cancel()
 		for n, to := range reporters {
-			if err := a.call(n, func() error { return to.Report(ctx, m.Positions[n.Name]) }); err != nil {
+			err := a.call(n, func() error { return to.Report(ctx, m.Positions[n.Name]) })
+			if err != nil && a.ctx.Err() == nil {
 				a.sys.log.Warn("a source could not report how far the job has come", "job", a.spec.Name,
 					"source", n.Name, "checkpoint", m.Checkpoint, "error", fmt.Errorf("%w; the next checkpoint reports again", err))
 			}

@@ -2,6 +2,7 @@ package runtime_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/troupestream/troupe/actor"
 	"github.com/troupestream/troupe/actor/topics"
+	"github.com/troupestream/troupe/internal/dataflow"
 	"github.com/troupestream/troupe/runtime"
 	"github.com/troupestream/troupe/sinks"
 	"github.com/troupestream/troupe/sources"
@@ -162,6 +164,55 @@ func TestAJobAndTheMembersOfItsGroup(t *testing.T) {
 	check(t, "the group's offsets", fmt.Sprint(all, err), "map[0:1 1:1] <nil>")
 	if err := c.Close(within(t)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A group that has been beyond the end was so in another topic of that name.
+func TestATopicIsMadeAnewUnderAGroup(t *testing.T) {
+	e := open(t, filepath.Join(t.TempDir(), "data"))
+	publishOrders(t, e, 0, 1, 2, 3)
+	check(t, "the first topic", inGroup(t, e, "bills"), []int{0, 1, 2, 3})
+	if err := e.System().DeleteTopic(within(t), "orders"); err != nil {
+		t.Fatal(err)
+	}
+	publishOrders(t, e, 4, 5)
+	check(t, "the second one", inGroup(t, e, "bills-anew"), []int{4, 5})
+	check(t, "the lag", lagOfBilling(t, e), 0)
+}
+
+// talkative is a source that reports, by way of the test.
+type talkative struct {
+	topology.Source[int64]
+	report func(ctx context.Context, p dataflow.Positions) error
+}
+
+func (s talkative) Report(ctx context.Context, p dataflow.Positions) error { return s.report(ctx, p) }
+
+// The end of a job waits for its last report, which may fail.
+func TestTheEndOfAJobWaitsForItsReport(t *testing.T) {
+	e := open(t, filepath.Join(t.TempDir(), "data"), runtime.Logger(quiet))
+	reports, answer := make(chan dataflow.Positions), make(chan error)
+	b := topology.New("talk")
+	in := topology.From(b, "in", topology.Source[int64](talkative{
+		sources.Generator(func(i int64) int64 { return i }, sources.Count(10), sources.Splits(2)),
+		func(_ context.Context, p dataflow.Positions) error {
+			reports <- p
+			return <-answer
+		}}))
+	topology.To(in, "out", sinks.Discard[int64]())
+	job, err := e.Start(within(t), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, "splits in the report", len(<-reports), 2)
+	select {
+	case <-job.Done():
+		t.Error("it did not wait")
+	default:
+	}
+	answer <- errors.New("nobody listens")
+	if r, err := job.Wait(within(t)); err != nil || !r.Finished {
+		t.Errorf("it ended with %+v, %v", r, err)
 	}
 }
 

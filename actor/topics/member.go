@@ -59,8 +59,10 @@ func (t Topic[T]) inGroup(ctx context.Context) (*actor.Group, error) {
 	return sys.Group(t.group, actor.GroupConfig{})
 }
 
-// committed is where the group has been in a partition, or the nearest offset there
-// is; ok is false if it has not.
+// committed is where the group has been in a partition, or the oldest offset there is,
+// if that was dropped. ok is false if it has not been there, or seems to have been
+// beyond the end: then the topic was deleted since and made anew, and none of what it
+// holds has been read.
 func (t Topic[T]) committed(ctx context.Context, topic *actor.Topic, partition int) (from actor.From, ok bool, err error) {
 	g, err := t.inGroup(ctx)
 	if err != nil || g == nil {
@@ -75,5 +77,5 @@ func (t Topic[T]) committed(ctx context.Context, topic *actor.Topic, partition i
 		return from, false, nil
 	}
 	b, err := topic.Bounds(ctx, partition)
-	return actor.FromOffset(min(max(next, b.First), b.Next)), true, err
+	return actor.FromOffset(max(next, b.First)), next <= b.Next, err
 }
