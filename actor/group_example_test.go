@@ -9,8 +9,8 @@ import (
 	"github.com/troupestream/troupe/internal/storage/storagefake"
 )
 
-// A group is moved back while its consumer is at work: first a dry run, that says what
-// it would do.
+// A group is moved back while its consumer is at work. With MoveOptions.DryRun it would
+// only be said what that comes to.
 func ExampleGroup_Rewind() {
 	ctx := context.Background()
 	system, end := kitchen(actor.Record{Value: []byte("tea")}, actor.Record{Value: []byte("a cake")})
@@ -28,23 +28,12 @@ func ExampleGroup_Rewind() {
 	}
 	<-served
 	<-served
-	if err := cook.Commit(ctx); err != nil {
-		fmt.Println(err)
-		return
-	}
 	cooks, err := system.Group("cooks", actor.GroupConfig{})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	back := actor.MoveTo(actor.FromOffset(1))
-	plan, err := cooks.Rewind(ctx, back, actor.MoveOptions{DryRun: true})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fmt.Println("again:", plan.Again)
-	if _, err := cooks.Rewind(ctx, back, actor.MoveOptions{}); err != nil {
+	if _, err := cooks.Rewind(ctx, actor.MoveTo(actor.FromOffset(1)), actor.MoveOptions{}); err != nil {
 		fmt.Println(err)
 		return
 	}
@@ -55,7 +44,6 @@ func ExampleGroup_Rewind() {
 	// Output:
 	// tea (first)
 	// a cake (first)
-	// again: 1
 	// a cake (replay)
 }
 

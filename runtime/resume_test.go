@@ -395,7 +395,7 @@ func TestASplitThatComesBackIsNotReadAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, o := range j.Status().Operators {
-				ended = ended || (o.Name == "in" && o.Lag == 0)
+				ended = ended || (o.Name == "in" && o.Ended)
 			}
 		}
 		if _, err := j.Stop(ctx); err != nil {
