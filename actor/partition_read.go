@@ -211,7 +211,7 @@ func (p *partition) trimFound(m trimLocated) {
 	}
 	switch {
 	case m.run != p.run:
-		p.answer(m.trim, fmt.Errorf("trim %s: %w", p.config, ErrStopped))
+		p.answer(m.trim, fmt.Errorf("trim %s: it failed and started again meanwhile, try it again: %w", p.config, ErrStopped))
 	case m.trim.again != nil:
 		p.trim(*m.trim.again, m.trim.sender)
 	case m.err != nil:

@@ -141,7 +141,8 @@ func (p *Producer) appendWait(ctx context.Context, partition int, records []Reco
 // AppendAsync begins to append records to a partition, all or none. It waits
 // only for room in the window, within ctx. If it returns nil, done is called
 // exactly once, on another goroutine or even before AppendAsync returns; it must
-// not block. The records may be changed as soon as AppendAsync returns.
+// not block, and if it panics, that is logged. The records may be changed as soon as
+// AppendAsync returns.
 func (p *Producer) AppendAsync(ctx context.Context, partition int, records []Record, done func(Ack, error)) error {
 	return p.appendAsync(ctx, partition, records, nil, done)
 }
@@ -167,7 +168,7 @@ func (p *Producer) appendAsync(ctx context.Context, partition int, records []Rec
 		p.returned(lane, o, err)
 		p.leave(ref, ticket)
 		ack.Partition = partition
-		done(ack, err)
+		p.topic.sys.guard(p.topic.name, func() { done(ack, err) })
 		p.finish()
 	}
 	if err := p.post(ref, lane, o); err != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/troupestream/troupe/internal/codec"
+	"github.com/troupestream/troupe/internal/dataflow"
 )
 
 // Published says where a record went.
@@ -47,7 +48,7 @@ type publishedBatch struct {
 	began     time.Time
 	callbacks []callback
 
-	settled chan struct{} // closed once the fields below are final
+	settled chan struct{} // closed once the fields below are final and the callbacks were called
 	base    uint64        // NoOffset: not known
 	skipped int           // records in front that were stored before, at places unknown
 	err     error
@@ -75,12 +76,23 @@ func (b *publishedBatch) stored(ack Ack) {
 	}
 }
 
-// settle tells everybody.
-func (b *publishedBatch) settle(err error) {
+// settle tells everybody: the callbacks first, so that they have been called when
+// Flush and Close return.
+func (b *publishedBatch) settle(sys *System, err error) {
 	b.err = err
-	close(b.settled)
 	for _, c := range b.callbacks {
-		c.done(b.result(c.index))
+		sys.guard(b.topic, func() { c.done(b.result(c.index)) })
 	}
 	b.callbacks = nil
+	close(b.settled)
+}
+
+// guard calls a function that somebody wants to be told by what became of records.
+// The goroutine may be the partition's, which has others to serve: so a panic is
+// logged, and goes no further.
+func (s *System) guard(topic string, told func()) {
+	if err := dataflow.Protect(func() error { told(); return nil }); err != nil {
+		s.log.Error("a function that was to be told what became of a record panicked", "topic", topic,
+			"error", err, "stack", dataflow.StackOf(err))
+	}
 }

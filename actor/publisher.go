@@ -214,7 +214,7 @@ func (p *Publisher) Publish(ctx context.Context, partition int, r *Record) (Futu
 }
 
 // PublishFunc is like Publish and calls done exactly once, unless it returns an
-// error. done must not block.
+// error. done must not block; if it panics, that is logged.
 func (p *Publisher) PublishFunc(ctx context.Context, partition int, r *Record, done func(Published, error)) error {
 	_, err := p.publish(ctx, partition, r, done)
 	return err
@@ -284,23 +284,21 @@ func (p *Publisher) choose(partition, n int, r *Record) (int, error) {
 }
 
 // Flush waits until it is known of every record published so far what became of
-// it.
+// it, and the functions given to PublishFunc have returned. So they cannot call it.
 func (p *Publisher) Flush(ctx context.Context) error {
 	for _, l := range *p.lanes.Load() {
-		b := l.newest()
-		if b == nil {
-			continue
-		}
-		select {
-		case <-b.settled:
-		case <-ctx.Done():
-			return fmt.Errorf("flush the publisher of topic %s: %w", p.topic.name, ctx.Err())
+		for _, b := range l.awaited() {
+			select {
+			case <-b.settled:
+			case <-ctx.Done():
+				return fmt.Errorf("flush the publisher of topic %s: %w", p.topic.name, ctx.Err())
+			}
 		}
 	}
 	return nil
 }
 
-// Close refuses further records, and waits for those under way. When ctx ends
+// Close refuses further records, and waits for those under way, as Flush does. When ctx ends
 // first, they fail, with an ErrUnknown where they may be stored after all.
 func (p *Publisher) Close(ctx context.Context) error {
 	p.mu.Lock()

@@ -26,6 +26,7 @@ type publisherLane struct {
 	open     *publishedBatch   // takes records
 	queue    []*publishedBatch // full, or to be posted again
 	posted   []*publishedBatch // under way, or failed: in order
+	untold   []*publishedBatch // those that somebody still waits for: in the order of their making
 	underWay int
 	failed   error  // of the first batch that failed
 	next     uint64 // sequence of the next batch that has none
@@ -48,7 +49,7 @@ func (l *publisherLane) add(r *Record, size int, done func(Published, error)) (F
 		if buffer, ok := sections.Get().(*[]byte); ok {
 			b.section.Records = (*buffer)[:0]
 		}
-		l.open = b
+		l.open, l.untold = b, append(l.untold, b)
 	}
 	f := Future{batch: b, index: b.section.Count}
 	l.publisher.topic.settings.Load().add(&b.section, r)
@@ -85,19 +86,13 @@ func (l *publisherLane) close() {
 	l.closed = true
 }
 
-// newest is the last batch that is not settled; nil: all are.
-func (l *publisherLane) newest() *publishedBatch {
+// awaited are the batches that are not settled. A batch leaves queue and posted
+// before its callbacks are called, and a later one may be settled by another
+// goroutine: so all of them count.
+func (l *publisherLane) awaited() []*publishedBatch {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch {
-	case l.open != nil:
-		return l.open
-	case len(l.queue) > 0:
-		return l.queue[len(l.queue)-1]
-	case len(l.posted) > 0:
-		return l.posted[len(l.posted)-1]
-	}
-	return nil
+	return slices.Clone(l.untold)
 }
 
 // run posts batches until there are none.
@@ -213,7 +208,15 @@ func (l *publisherLane) returned(b *publishedBatch, ack Ack, err error) {
 // end settles a batch, and makes room.
 func (l *publisherLane) end(b *publishedBatch, err error) {
 	l.publisher.room.leave(b.bytes)
-	b.settle(err)
+	b.settle(l.publisher.topic.sys, err)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.untold[0] == b { // nearly always
+		l.untold[0] = nil
+		l.untold = l.untold[1:]
+		return
+	}
+	l.untold = slices.DeleteFunc(l.untold, func(other *publishedBatch) bool { return other == b })
 }
 
 // transient says whether it may go well the next time.
