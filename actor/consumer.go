@@ -96,7 +96,7 @@ func (c *Consumer) prepare(ctx context.Context) error {
 		return err
 	}
 	c.options.Topics = append(slices.Clone(c.options.Topics), later...)
-	_, err = c.openTopics(ctx)
+	_, err = c.openTopics(ctx, false)
 	return err
 }
 
@@ -125,27 +125,27 @@ func (c *Consumer) setID(id string) {
 	c.id = id
 }
 
-// openTopics opens the topics anew and returns how many partitions they have.
-func (c *Consumer) openTopics(ctx context.Context) ([]group.Topic, error) {
+// openTopics opens the topics anew and returns what they are. With known, one that is
+// no more is as it was, if it was seen before: it may come back, and the others are
+// not to suffer.
+func (c *Consumer) openTopics(ctx context.Context, known bool) ([]group.Topic, error) {
 	var all []group.Topic
 	for _, name := range c.options.Topics {
 		t, err := c.sys.Topic(ctx, name)
+		c.mu.Lock()
+		if before := c.topics[name]; known && before != nil && errors.Is(err, ErrNoTopic) {
+			t, err = before, nil
+		}
+		if err == nil {
+			c.topics[name] = t
+			all = append(all, t.said())
+		}
+		c.mu.Unlock()
 		if err != nil {
 			return nil, err
 		}
-		c.mu.Lock()
-		c.topics[name] = t
-		c.mu.Unlock()
-		all = append(all, group.Topic{Name: name, Partitions: t.Partitions()})
 	}
 	return all, nil
-}
-
-// partitions is how many partitions a topic had when last looked at.
-func (c *Consumer) partitions(topic string) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.topics[topic].Partitions()
 }
 
 // topic returns a handle on the topic of a partition, unless anew the one that it

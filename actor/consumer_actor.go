@@ -188,7 +188,7 @@ func (a *consumerActor) join() {
 		defer cancel()
 		err := checkReplaced(ctx, g, again, o.Instance)
 		if err == nil {
-			command.Topics, err = a.consumer.openTopics(ctx)
+			command.Topics, err = a.consumer.openTopics(ctx, again)
 		}
 		if err == nil {
 			_, err = Ask[groupDone](ctx, g.sys, g.pid, groupCommand{command, self})
@@ -337,16 +337,13 @@ func (a *consumerActor) show() {
 	a.consumer.lanes.Store(&all)
 }
 
-// lookAtTopics tells the group when topics have grown.
+// lookAtTopics tells the group how the topics are now: they may have grown, or been
+// made anew. It is told whether or not it knows.
 func (a *consumerActor) lookAtTopics() {
-	before := map[string]int{}
-	for _, name := range a.consumer.options.Topics {
-		before[name] = a.consumer.partitions(name)
-	}
 	a.background(func(ctx context.Context) any {
-		now, err := a.consumer.openTopics(ctx)
-		if err != nil || !slices.ContainsFunc(now, func(t group.Topic) bool { return t.Partitions > before[t.Name] }) {
-			return nil
+		now, err := a.consumer.openTopics(ctx, true)
+		if err != nil {
+			return nil // the next look is soon
 		}
 		return topicsSeen{now}
 	})

@@ -83,6 +83,9 @@ func (f *consumerFetch) begin() (err error) {
 	if f.topic, err = l.consumer.topic(f.ctx, l.TopicPartition, f.failed); err != nil {
 		return err
 	}
+	if err = l.meets(f.topic); err != nil {
+		return err
+	}
 	at, origin, began := l.standing()
 	if !began {
 		if at, err = f.locate(origin); err != nil {

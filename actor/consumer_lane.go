@@ -38,14 +38,16 @@ type consumerLane struct {
 	count   uint64 // records done
 	meter   meter  // of them
 
-	group     *Group // that has given it
-	member    string
-	delay     time.Duration // of a delay topic; 0: it is none
-	parking   *parking      // nil: what is parked is not known yet
-	telling   int           // commands to the group under way
-	end       uint64        // of the partition, as far as was looked at; 0: it was not
-	site      *telemetry.Site
-	finishing bool // no replay begins any more
+	group  *Group // that has given it
+	member string
+	// incarnation is that of the topic: the lane reads and commits nothing of another.
+	incarnation uint64
+	delay       time.Duration // of a delay topic; 0: it is none
+	parking     *parking      // nil: what is parked is not known yet
+	telling     int           // commands to the group under way
+	end         uint64        // of the partition, as far as was looked at; 0: it was not
+	site        *telemetry.Site
+	finishing   bool // no replay begins any more
 
 	ctx    context.Context // of handlers and the fetcher
 	cancel context.CancelFunc
@@ -67,7 +69,7 @@ type stored struct {
 }
 
 func newConsumerLane(c *Consumer, g *Group, member string, a group.Assignment) *consumerLane {
-	l := &consumerLane{consumer: c, group: g, member: member, TopicPartition: TopicPartition{a.Topic, a.Partition}, before: parseNote(a.Metadata)}
+	l := &consumerLane{consumer: c, group: g, member: member, incarnation: a.Incarnation, TopicPartition: TopicPartition{a.Topic, a.Partition}, before: parseNote(a.Metadata)}
 	l.delay, _ = delayOf(c.options.Group, a.Topic)
 	l.site = c.sys.tracer.Site(telemetry.Process, telemetry.Place{Topic: a.Topic, Partition: a.Partition, Group: c.options.Group})
 	l.window = inflight.New[*Delivery](c.options.Limits, int(c.concurrency.Load()), a.Next)

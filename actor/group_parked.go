@@ -44,6 +44,9 @@ func (g *groupActor) applyAll(m groupCommands, r sentWith) {
 // Parked lists the keys that are parked, by topic and partition, and the records
 // without a key. It needs no members.
 func (g *Group) Parked(ctx context.Context) ([]ParkedKey, error) {
+	if _, err := g.Describe(ctx); err != nil { // which drops those of topics that were made anew
+		return nil, err
+	}
 	return Ask[[]ParkedKey](ctx, g.sys, g.pid, askGroup{func(c *group.Group) any { return c.AllParked() }})
 }
 

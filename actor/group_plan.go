@@ -159,7 +159,7 @@ func (p *planner) add(c OffsetChange) {
 func (p *planner) resize() []group.Topic {
 	var all []group.Topic
 	for _, t := range p.topics {
-		all = append(all, group.Topic{Name: t.name, Partitions: t.Partitions()})
+		all = append(all, t.said())
 	}
 	slices.SortFunc(all, func(a, b group.Topic) int { return cmp.Compare(a.Name, b.Name) })
 	return all

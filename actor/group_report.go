@@ -22,11 +22,13 @@ func (g *Group) report(ctx context.Context, topic string, next map[int]uint64) e
 	if err != nil {
 		return err
 	}
+	t, err := g.sys.Topic(ctx, topic)
+	if err != nil {
+		return err
+	}
 	has := committedOf(d, topic)
 	var news []group.Position
-	known := 0
 	for partition, offset := range next {
-		known = max(known, partition+1)
 		if at, ok := has[partition]; !ok || at != offset {
 			news = append(news, group.Position{Topic: topic, Partition: partition, Next: offset})
 		}
@@ -34,7 +36,7 @@ func (g *Group) report(ctx context.Context, topic string, next map[int]uint64) e
 	if len(news) == 0 {
 		return nil
 	}
-	if err := g.tell(ctx, group.Resize{Topics: []group.Topic{{Name: topic, Partitions: known}}}); err != nil {
+	if err := g.tell(ctx, group.Resize{Topics: []group.Topic{t.said()}}); err != nil {
 		return err
 	}
 	return g.tell(ctx, group.Reset{Positions: news})

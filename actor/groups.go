@@ -152,7 +152,23 @@ func (g *Group) tell(ctx context.Context, c group.Command) error {
 	return err
 }
 
-// Describe returns what the group is doing.
+// Describe returns what the group is doing. What it knew of topics that were deleted
+// and made anew since is dropped before.
 func (g *Group) Describe(ctx context.Context) (group.Description, error) {
+	d, err := g.look(ctx)
+	if err != nil {
+		return d, err
+	}
+	anew, err := g.sys.topics.madeAnew(ctx, d.Topics)
+	if err != nil || len(anew) == 0 {
+		return d, err
+	}
+	if err := g.tell(ctx, group.Resize{Topics: anew}); err != nil {
+		return d, err
+	}
+	return g.look(ctx)
+}
+
+func (g *Group) look(ctx context.Context) (group.Description, error) {
 	return Ask[group.Description](ctx, g.sys, g.pid, askGroup{func(c *group.Group) any { return c.Describe() }})
 }

@@ -7,15 +7,18 @@ import (
 	"time"
 
 	pactor "github.com/asynkron/protoactor-go/actor"
+
+	"github.com/troupestream/troupe/internal/group"
 )
 
 // Topic is a handle on a topic. It is safe for concurrent use, and ends with
 // its system.
 type Topic struct {
-	sys        *System
-	name       string
-	settings   *atomic.Pointer[TopicConfig] // shared with the partitions
-	partitions []*partitionRef
+	sys         *System
+	name        string
+	incarnation uint64
+	settings    *atomic.Pointer[TopicConfig] // shared with the partitions
+	partitions  []*partitionRef
 }
 
 // partitionRef is how handles reach a partition.
@@ -29,6 +32,17 @@ type partitionRef struct {
 
 // Name returns the topic's name.
 func (t *Topic) Name() string { return t.name }
+
+// Incarnation tells the topic from those of the same name that were deleted before:
+// it is higher. Who keeps offsets of a topic himself keeps it with them, because they
+// mean nothing in another incarnation. It is 0 if the topic was declared by a release
+// that did not note it.
+func (t *Topic) Incarnation() uint64 { return t.incarnation }
+
+// said is what groups are told of the topic.
+func (t *Topic) said() group.Topic {
+	return group.Topic{Name: t.name, Partitions: len(t.partitions), Incarnation: t.incarnation}
+}
 
 // Config returns what the topic was declared with, or altered to since.
 func (t *Topic) Config() TopicConfig {

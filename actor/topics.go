@@ -133,10 +133,7 @@ func (s *System) Topic(ctx context.Context, name string) (*Topic, error) {
 		if !found || stored.Deleting {
 			return ErrNoTopic
 		}
-		config, err := stored.config()
-		if err == nil {
-			t, err = s.topics.start(name, config)
-		}
+		t, err = s.topics.start(name, stored)
 		return err
 	})
 	return t, err
@@ -258,8 +255,10 @@ func (d *topics) exclusively(ctx context.Context, what string, f func() error) e
 }
 
 func (d *topics) declare(ctx context.Context, name string, config TopicConfig) (*Topic, error) {
+	var stored storedTopic
 	err := d.change(ctx, func(all *directory) (bool, error) {
-		stored, found := all.Topics[name]
+		var found bool
+		stored, found = all.Topics[name]
 		if found && stored.Deleting {
 			return false, errors.New("it is being deleted: delete it again to the end first")
 		}
@@ -270,19 +269,23 @@ func (d *topics) declare(ctx context.Context, name string, config TopicConfig) (
 			}
 			return false, difference(existing, config)
 		}
-		all.Topics[name] = storedTopicOf(config)
+		stored = storedTopicOf(config)
+		stored.Incarnation = all.seq + 1
+		all.Topics[name] = stored
 		return true, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return d.start(name, config)
+	return d.start(name, stored)
 }
 
 func (d *topics) alter(ctx context.Context, name string, f func(*TopicConfig)) (*Topic, error) {
 	var config TopicConfig
+	var stored storedTopic
 	err := d.change(ctx, func(all *directory) (bool, error) {
-		stored, found := all.Topics[name]
+		var found bool
+		stored, found = all.Topics[name]
 		if !found || stored.Deleting {
 			return false, ErrNoTopic
 		}
@@ -303,7 +306,10 @@ func (d *topics) alter(ctx context.Context, name string, f func(*TopicConfig)) (
 		case config.Durability != has.Durability:
 			return false, fmt.Errorf("%w: it has durability %s for life: declare another topic", ErrConflict, durabilityNames[has.Durability])
 		}
-		all.Topics[name] = storedTopicOf(config)
+		incarnation := stored.Incarnation
+		stored = storedTopicOf(config)
+		stored.Incarnation = incarnation
+		all.Topics[name] = stored
 		return config != has, nil
 	})
 	if err != nil {
@@ -312,7 +318,7 @@ func (d *topics) alter(ctx context.Context, name string, f func(*TopicConfig)) (
 	if open := d.open[name]; open != nil {
 		open.settings.Store(&config)
 	}
-	return d.start(name, config)
+	return d.start(name, stored)
 }
 
 // difference says in which way a declaration conflicts with the topic there is.
@@ -337,10 +343,14 @@ func difference(has, wants TopicConfig) error {
 }
 
 // start returns the handle of a topic and sees to it that its partitions run.
-func (d *topics) start(name string, config TopicConfig) (*Topic, error) {
+func (d *topics) start(name string, stored storedTopic) (*Topic, error) {
+	config, err := stored.config()
+	if err != nil {
+		return nil, err
+	}
 	t := d.open[name]
 	if t == nil {
-		t = &Topic{sys: d.sys, name: name, settings: new(atomic.Pointer[TopicConfig])}
+		t = &Topic{sys: d.sys, name: name, incarnation: stored.Incarnation, settings: new(atomic.Pointer[TopicConfig])}
 		t.settings.Store(&config)
 		d.open[name] = t
 	}
@@ -453,7 +463,11 @@ type directory struct {
 }
 
 type storedTopic struct {
-	Partitions  int    `json:"partitions"`
+	Partitions int `json:"partitions"`
+	// Incarnation is the number of the entry that has declared the topic: of two
+	// topics of one name, the later one has the higher. 0: declared by a release that
+	// did not note it.
+	Incarnation uint64 `json:"incarnation,omitempty"`
 	Durability  string `json:"durability"`
 	Compression string `json:"compression"`
 	// What is kept; all of them 0: everything.
@@ -471,7 +485,7 @@ type storedTopic struct {
 // over, and directoryVersionMax otherwise.
 const (
 	directoryVersion    = 1
-	directoryVersionMax = 2 // topics may be compacted, or have append times
+	directoryVersionMax = 3 // topics may be compacted, or have append times; since 3 they have incarnations
 )
 
 var (
@@ -583,7 +597,7 @@ func (d *topics) change(ctx context.Context, f func(*directory) (bool, error)) e
 func (d *topics) write(ctx context.Context, all *directory) error {
 	all.Version = directoryVersion
 	for _, t := range all.Topics {
-		if t.Compaction != nil || t.Timestamps != "" {
+		if t.Compaction != nil || t.Timestamps != "" || t.Incarnation > 0 {
 			all.Version = directoryVersionMax
 		}
 	}

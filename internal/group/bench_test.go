@@ -12,9 +12,9 @@ func crowd(b *testing.B) *Group {
 		b.Fatal(err)
 	}
 	for i := range 1000 { // while there is little to share
-		fill(b, g, Join{Member: fmt.Sprintf("m%04d", i), Topics: []Topic{{"orders", 1}}})
+		fill(b, g, Join{Member: fmt.Sprintf("m%04d", i), Topics: []Topic{{"orders", 1, 0}}})
 	}
-	fill(b, g, Resize{[]Topic{{"orders", 10_000}}})
+	fill(b, g, Resize{[]Topic{{"orders", 10_000, 0}}})
 	return g
 }
 
@@ -37,7 +37,7 @@ func BenchmarkJoinAndLeave(b *testing.B) {
 	b.ResetTimer()
 	for i := 0; b.Loop(); i++ {
 		id := fmt.Sprint("new", i)
-		fill(b, g, Join{Member: id, Topics: []Topic{{"orders", 10_000}}})
+		fill(b, g, Join{Member: id, Topics: []Topic{{"orders", 10_000, 0}}})
 		fill(b, g, Leave{Member: id, Epoch: g.members[id].epoch})
 	}
 }

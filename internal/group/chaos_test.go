@@ -2,6 +2,7 @@ package group
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"testing"
@@ -36,7 +37,7 @@ func drawCommand(t *rapid.T, g *Group) Command {
 	text := []string{"", "text", "a somewhat longer text"}[n("text", 2)]
 	switch n("command", 19) {
 	case 0, 1, 2:
-		j := Join{Member: []string{"a", "b", "c", "d"}[n("joins", 3)], Topics: []Topic{{"orders", n("orders", 4)}, {"refunds", n("refunds", 3)}}[:n("topics", 2)], Client: text}
+		j := Join{Member: []string{"a", "b", "c", "d"}[n("joins", 3)], Topics: []Topic{{"orders", n("orders", 4), uint64(n("incarnation", 2))}, {"refunds", n("refunds", 3), 0}}[:n("topics", 2)], Client: text}
 		j.Instance = []string{"", "", "i", "j"}[n("instance", 3)]
 		j.Assignor = []Assignor{AnyAssignor, AnyAssignor, Range, CooperativeSticky}[n("assignor", 3)]
 		return j
@@ -51,7 +52,7 @@ func drawCommand(t *rapid.T, g *Group) Command {
 	case 8:
 		return Tick{}
 	case 9:
-		return Resize{[]Topic{{at.Topic, n("size", 5)}}}
+		return Resize{[]Topic{{at.Topic, n("size", 5), uint64(n("incarnation", 9))}}}
 	case 10:
 		return Forget{at.Topic, n("force", 1) == 0}
 	case 11:
@@ -178,8 +179,8 @@ func TestRecover(t *testing.T) {
 func inTransit() (snapshot, events []byte) {
 	g, _ := New(Config{})
 	for i, c := range []Command{
-		Join{Member: "a", Topics: []Topic{{"orders", 3}, {"refunds", 1}}, Instance: "i", Client: "c"},
-		Join{Member: "b", Topics: []Topic{{"orders", 3}}},
+		Join{Member: "a", Topics: []Topic{{"orders", 3, 0}, {"refunds", 1, 7}}, Instance: "i", Client: "c"},
+		Join{Member: "b", Topics: []Topic{{"orders", 3, 0}}},
 		Commit{"a", []Offset{{Claim{"orders", 0, 2}, 7, "m"}, {Claim{"refunds", 0, 2}, 9, ""}}},
 		Park{"a", 2, KeyRef{Topic: "orders", Key: "k"}, ParkedRecord{5, 1, 10, false}, 3, "r", "e"},
 		Hold{"a", 2, KeyRef{Topic: "orders", Key: "k"}, ParkedRecord{6, 2, 10, false}, false},
@@ -187,7 +188,8 @@ func inTransit() (snapshot, events []byte) {
 		ReleaseKey{KeyRef{Topic: "orders", Key: "k"}},
 		Release{"a", []Claim{{"orders", 2, 2}}},
 		Rewind{[]Position{{"orders", 0, 1, ""}}},
-		Resize{[]Topic{{"orders", 4}}},
+		Resize{[]Topic{{"orders", 4, 0}}},
+		Resize{[]Topic{{"refunds", 2, 8}}},
 	} {
 		e, _, err := g.Apply(int64(1000+i), c)
 		if err != nil {
@@ -208,7 +210,7 @@ func usable(t *testing.T, g *Group) {
 	if err != nil || !bytes.Equal(again.Snapshot(), g.Snapshot()) {
 		t.Fatalf("its own snapshot does not restore it: %v", err)
 	}
-	for _, c := range []Command{Recover{}, Join{Member: "z", Topics: []Topic{{"orders", 2}}}, Tick{}, Forget{"orders", true}} {
+	for _, c := range []Command{Recover{}, Join{Member: "z", Topics: []Topic{{"orders", 2, 0}}}, Tick{}, Forget{"orders", true}} {
 		g.Apply(1<<40, c)
 		g.Deadline()
 	}
@@ -275,4 +277,23 @@ func flip(b []byte, i int) []byte {
 	b = bytes.Clone(b)
 	b[i] ^= 1
 	return b
+}
+
+// A snapshot of the release before topics had incarnations.
+func TestRestoreAnOlderSnapshot(t *testing.T) {
+	old, err := hex.DecodeString("01010201010002066f72646572730207726566756e647301010161000001c8df02010001020200000102020107016d000000002b2659fc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := Restore(Config{}, old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	usable(t, g)
+	if g, err = Restore(Config{}, old); err != nil {
+		t.Fatal(err)
+	}
+	if next, ok := g.Committed("orders", 1); !ok || next != 7 || g.Describe().Topics[1] != (Topic{"refunds", 1, 0}) {
+		t.Errorf("next is %d (%v), topics are %v", next, ok, g.Describe().Topics)
+	}
 }

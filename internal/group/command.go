@@ -9,6 +9,9 @@ type Command interface{ command() }
 type Topic struct {
 	Name       string
 	Partitions int
+	// Incarnation tells a topic from those of the same name that were deleted
+	// before: it is higher. 0 is that of a topic from before there were any.
+	Incarnation uint64
 }
 
 // Claim is a partition as its owner knows it: with the ownership epoch.
@@ -49,8 +52,8 @@ type (
 		Member   string // unique for every start of a consumer
 		Instance string // names a static member; "": the member is dynamic
 		Client   string // for people: shown in descriptions
-		// Topics with their numbers of partitions. A number below what the group
-		// knows is taken for outdated.
+		// Topics with their numbers of partitions. A number or an incarnation below
+		// what the group knows is taken for outdated.
 		Topics         []Topic
 		SessionTimeout time.Duration // 0: that of Config
 		Assignor       Assignor      // must agree with that of the other members
@@ -88,7 +91,10 @@ type (
 
 // Commands about topics and offsets.
 type (
-	// Resize tells the group of a topic, or that a topic has more partitions.
+	// Resize tells the group of a topic, or that a topic has more partitions. With
+	// a higher Incarnation it is another topic: what was committed and parked of the
+	// one before is dropped. Effects: Lost, to the owners of its partitions, and
+	// Assigned.
 	Resize struct{ Topics []Topic }
 	// Forget drops a topic with its offsets and parked keys. Unless forced it is
 	// refused while a member subscribes to the topic.

@@ -17,6 +17,7 @@ type Description struct {
 	Generation  uint64
 	Assignor    Assignor
 	Members     []MemberDescription    // as assignors order them
+	Topics      []Topic                // by name
 	Partitions  []PartitionDescription // by topic and number
 	ParkedKeys  int
 	ParkedBytes int64
@@ -50,6 +51,9 @@ type PartitionDescription struct {
 func (g *Group) Describe() Description {
 	d := Description{State: g.state(), Generation: g.generation, Assignor: g.assignor,
 		ParkedKeys: g.parked.keys, ParkedBytes: g.parked.bytes}
+	for _, t := range g.sorted {
+		d.Topics = append(d.Topics, Topic{t.name, len(t.parts), t.incarnation})
+	}
 	owned := map[*member]int{}
 	g.eachPart(func(p *part) {
 		owned[p.owner]++

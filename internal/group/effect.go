@@ -10,10 +10,11 @@ type Effect interface {
 // Assignment is a partition in the hands of its owner.
 type Assignment struct {
 	Claim
-	Next      uint64 // offset of the next record to process, if Committed
-	Committed bool   // false: begin by the start policy
-	Metadata  string
-	Parked    []ParkedKey // the keys that are parked in this partition, in the order of their first offsets
+	Incarnation uint64 // of the topic, as the group knows it
+	Next        uint64 // offset of the next record to process, if Committed
+	Committed   bool   // false: begin by the start policy
+	Metadata    string
+	Parked      []ParkedKey // the keys that are parked in this partition, in the order of their first offsets
 }
 
 // The effects.
@@ -39,7 +40,8 @@ type (
 		Generation uint64
 		Partitions []Claim
 	}
-	// Lost says that partitions were taken from a member: the topic is gone.
+	// Lost says that partitions were taken from a member: the topic is gone, or
+	// another one has its name.
 	// What it would commit for them is refused.
 	Lost struct {
 		Member     string

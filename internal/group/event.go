@@ -30,6 +30,7 @@ const (
 	kindResolved
 	kindKeyReleased
 	kindEdited
+	kindReplaced
 )
 
 // readers read an event whose kind was read. What they return may only be
@@ -55,6 +56,7 @@ func init() {
 		kindResolved:    readResolved,
 		kindKeyReleased: readKeyReleased,
 		kindEdited:      readEdited,
+		kindReplaced:    readReplaced,
 	}
 }
 

@@ -20,17 +20,25 @@ func (e resized) put(w *writer) {
 
 func readResized(r *reader) event {
 	e := resized{name: r.text()}
+	if e.partitions = r.partitions(e.name); r.err == nil {
+		if t := r.g.topics[e.name]; t != nil && e.partitions < len(t.parts) {
+			r.fail("topic %.40q cannot have %d partitions, it has %d", e.name, e.partitions, len(t.parts))
+		}
+	}
+	return e
+}
+
+// partitions reads how many partitions a topic is to have.
+func (r *reader) partitions(name string) int {
 	n, total := r.num(), r.g.partitions
-	t := r.g.topics[e.name]
-	if t != nil {
+	if t := r.g.topics[name]; t != nil {
 		total -= len(t.parts)
 	}
-	if e.name == "" || n == 0 || n > uint64(maxPartitions-total) || t != nil && n < uint64(len(t.parts)) {
-		r.fail("topic %.40q cannot have %d partitions", e.name, n)
-		return e
+	if name == "" || n == 0 || n > uint64(maxPartitions-total) {
+		r.fail("topic %.40q cannot have %d partitions", name, n)
+		return 0
 	}
-	e.partitions = int(n)
-	return e
+	return int(n)
 }
 
 func (e resized) apply(g *Group) {
@@ -51,15 +59,42 @@ func (e resized) apply(g *Group) {
 	}
 }
 
-// forgotten: the topic is not known any more.
-type forgotten struct{ topic *topic }
+// replaced: the topic is a new one. If one of that name was known, that is no more,
+// and what was committed and parked of it went with it; who subscribes to the name
+// subscribes to the new one.
+type replaced struct {
+	name        string
+	partitions  int
+	incarnation uint64
+}
 
-func (forgotten) kind() byte { return kindForgotten }
+func (replaced) kind() byte { return kindReplaced }
 
-func (e forgotten) put(w *writer) { w.text(e.topic.name) }
+func (e replaced) put(w *writer) {
+	w.text(e.name)
+	w.num(uint64(e.partitions))
+	w.num(e.incarnation)
+}
 
-func (e forgotten) apply(g *Group) {
-	t := e.topic
+func readReplaced(r *reader) event {
+	e := replaced{name: r.text()}
+	e.partitions, e.incarnation = r.partitions(e.name), r.num()
+	if t := r.g.topics[e.name]; r.err == nil && (e.incarnation == 0 || t != nil && e.incarnation <= t.incarnation) {
+		r.fail("topic %.40q cannot have the incarnation %d", e.name, e.incarnation)
+	}
+	return e
+}
+
+func (e replaced) apply(g *Group) {
+	if t := g.topics[e.name]; t != nil {
+		g.empty(t)
+	}
+	resized{e.name, e.partitions}.apply(g)
+	g.topics[e.name].incarnation = e.incarnation
+}
+
+// empty drops the partitions of a topic, with all that is known of them.
+func (g *Group) empty(t *topic) {
 	for _, p := range t.parts {
 		if p.owner != nil {
 			p.disown()
@@ -69,14 +104,28 @@ func (e forgotten) apply(g *Group) {
 		}
 		g.size -= len(p.metadata)
 	}
+	g.size -= partSize * len(t.parts)
+	g.partitions -= len(t.parts)
+	t.parts = nil
+}
+
+// forgotten: the topic is not known any more.
+type forgotten struct{ topic *topic }
+
+func (forgotten) kind() byte { return kindForgotten }
+
+func (e forgotten) put(w *writer) { w.text(e.topic.name) }
+
+func (e forgotten) apply(g *Group) {
+	t := e.topic
+	g.empty(t)
 	for _, m := range g.members {
 		if i := slices.Index(m.topics, t); i >= 0 {
 			m.topics = slices.Concat(m.topics[:i], m.topics[i+1:])
 			g.size -= joinSize
 		}
 	}
-	g.size -= topicSize + len(t.name) + partSize*len(t.parts)
-	g.partitions -= len(t.parts)
+	g.size -= topicSize + len(t.name)
 	delete(g.topics, t.name)
 	g.sorted = slices.DeleteFunc(g.sorted, func(o *topic) bool { return o == t })
 }

@@ -9,7 +9,7 @@ import (
 // What a journal entry or a snapshot begins with. It ends with a CRC-32C.
 const (
 	journalVersion  = 1
-	snapshotVersion = 1
+	snapshotVersion = 2 // since 2 with the incarnations of topics
 	sealBytes       = 5 // a version and a CRC
 )
 
@@ -25,25 +25,26 @@ func sum(b []byte) []byte {
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// open checks a version and a sum and returns what is between them.
-func open(b []byte, version byte) ([]byte, error) {
+// open checks a version, which may be an older one, and a sum, and returns what is
+// between them.
+func open(b []byte, newest byte) (body []byte, version byte, err error) {
 	if len(b) < sealBytes {
-		return nil, fmt.Errorf("%w: it has only %d bytes", ErrCorrupt, len(b))
+		return nil, 0, fmt.Errorf("%w: it has only %d bytes", ErrCorrupt, len(b))
 	}
 	body, crc := b[:len(b)-4], binary.BigEndian.Uint32(b[len(b)-4:])
 	if crc32.Checksum(body, castagnoli) != crc {
-		return nil, fmt.Errorf("%w: its checksum is wrong", ErrCorrupt)
+		return nil, 0, fmt.Errorf("%w: its checksum is wrong", ErrCorrupt)
 	}
-	if body[0] != version {
-		return nil, fmt.Errorf("%w (version %d, this release reads %d)", ErrVersion, body[0], version)
+	if body[0] == 0 || body[0] > newest {
+		return nil, 0, fmt.Errorf("%w (version %d, this release reads up to %d)", ErrVersion, body[0], newest)
 	}
-	return body[1:], nil
+	return body[1:], body[0], nil
 }
 
 // Replay applies a journal entry that Seal made. After an error, which is an
 // ErrCorrupt or an ErrVersion, the group must not be used.
 func (g *Group) Replay(entry []byte) error {
-	events, err := open(entry, journalVersion)
+	events, _, err := open(entry, journalVersion)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ func TestTheLargestGroupFitsIntoEntries(t *testing.T) {
 	}
 	var topics []Topic
 	for i := range 4096 {
-		topics = append(topics, Topic{fmt.Sprintf("%04d", i) + strings.Repeat("x", 252), 16})
+		topics = append(topics, Topic{fmt.Sprintf("%04d", i) + strings.Repeat("x", 252), 16, 0})
 	}
 	apply := func(c Command) error {
 		events, effects, err := g.Apply(0, c)
@@ -53,7 +53,7 @@ func TestTheLargestGroupFitsIntoEntries(t *testing.T) {
 			t.Fatalf("%T: %v", c, err)
 		}
 	}
-	if err := apply(Join{Member: "c", Topics: []Topic{{"another", 1}}}); !errors.Is(err, ErrLimit) {
+	if err := apply(Join{Member: "c", Topics: []Topic{{"another", 1, 0}}}); !errors.Is(err, ErrLimit) {
 		t.Fatalf("one topic too many: %v", err)
 	}
 }

@@ -69,7 +69,7 @@ func (s *parkingLot) takeOver() {
 		s.must(Evict{Member: s.id()})
 	}
 	s.owner++
-	for _, e := range s.must(Join{Member: s.id(), Topics: []Topic{{"orders", 1}}}) {
+	for _, e := range s.must(Join{Member: s.id(), Topics: []Topic{{"orders", 1, 0}}}) {
 		if a, ok := e.(Assigned); ok {
 			p := a.Partitions[0]
 			s.epoch, s.next = p.Epoch, p.Next

@@ -20,6 +20,7 @@ func (g *Group) Snapshot() []byte {
 		place[t] = uint64(i)
 		w.text(t.name)
 		w.num(uint64(len(t.parts)))
+		w.num(t.incarnation)
 	}
 	number := w.members(g, place)
 	g.eachPart(func(p *part) { w.state(p, number) })
@@ -76,7 +77,7 @@ func (w *writer) state(p *part, number map[*member]uint64) {
 // and then apply Recover. The error is an ErrCorrupt, an ErrVersion, or an
 // ErrInvalid of the configuration.
 func Restore(c Config, snapshot []byte) (*Group, error) {
-	body, err := open(snapshot, snapshotVersion)
+	body, version, err := open(snapshot, snapshotVersion)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +86,7 @@ func Restore(c Config, snapshot []byte) (*Group, error) {
 		return nil, err
 	}
 	r := reader{b: body, g: g}
-	r.restore()
+	r.restore(version)
 	if r.err == nil && len(r.b) > 0 {
 		r.fail("%d bytes are left over", len(r.b))
 	}
@@ -95,15 +96,11 @@ func Restore(c Config, snapshot []byte) (*Group, error) {
 	return g, nil
 }
 
-func (r *reader) restore() {
+func (r *reader) restore(version byte) {
 	g := r.g
 	g.generation, g.epoch, g.balanced, g.assignor, g.emptySince = r.num(), r.num(), r.num(), r.assignor(), r.small()
 	for n := r.count(2); n > 0 && r.err == nil; n-- {
-		if e := readResized(r); r.err == nil && g.topics[e.(resized).name] == nil {
-			e.apply(g)
-		} else {
-			r.fail("a topic is there twice")
-		}
+		r.restoreTopic(version)
 	}
 	emptySince, assignor := g.emptySince, g.assignor
 	members := []*member{nil}
@@ -112,6 +109,20 @@ func (r *reader) restore() {
 	}
 	g.emptySince = emptySince
 	g.eachPart(func(p *part) { r.restorePart(p, members) })
+}
+
+func (r *reader) restoreTopic(version byte) {
+	e := readResized(r).(resized)
+	if r.err == nil && r.g.topics[e.name] != nil {
+		r.fail("a topic is there twice")
+	}
+	if r.err != nil {
+		return
+	}
+	e.apply(r.g)
+	if version >= 2 {
+		r.g.topics[e.name].incarnation = r.num()
+	}
 }
 
 // restoreMember reads a member and lets it join.

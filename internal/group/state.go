@@ -52,8 +52,9 @@ type member struct {
 
 // topic is a topic that the group knows of.
 type topic struct {
-	name  string
-	parts []*part
+	name        string
+	incarnation uint64
+	parts       []*part
 }
 
 // part is a partition.
@@ -87,7 +88,7 @@ func New(c Config) (*Group, error) {
 // What things take in a snapshot, at most. See snapshot.go.
 const (
 	headSize   = 128
-	topicSize  = 16
+	topicSize  = 26
 	partSize   = 48
 	memberSize = 64
 	joinSize   = 3 // a topic of a member
@@ -161,7 +162,7 @@ func compareParts(a, b *part) int {
 func (p *part) claim() Claim { return Claim{p.topic.name, p.index, p.epoch} }
 
 func (p *part) assignment() Assignment {
-	return Assignment{Claim: p.claim(), Next: p.next, Committed: p.committed, Metadata: p.metadata, Parked: p.listParked()}
+	return Assignment{Claim: p.claim(), Incarnation: p.topic.incarnation, Next: p.next, Committed: p.committed, Metadata: p.metadata, Parked: p.listParked()}
 }
 
 func claims(parts []*part) []Claim {

@@ -101,7 +101,7 @@ func newStorm(t *rapid.T, members, partitions int, a Assignor) *storm {
 		t.Fatal(err)
 	}
 	s := &storm{T: t, config: config, g: g, now: 1_000_000, model: newTruth(), durable: newTruth(), targets: map[where]string{}, told: map[where]uint64{},
-		topics: []Topic{{"orders", partitions / 2}, {"refunds", partitions - partitions/2}}}
+		topics: []Topic{{"orders", partitions / 2, 0}, {"refunds", partitions - partitions/2, 0}}}
 	for i := range members {
 		s.slots = append(s.slots, &consumer{name: fmt.Sprintf("c%02d", i), static: i%3 == 0})
 	}

@@ -31,14 +31,12 @@ func (g *Group) checkTopics(topics []Topic) (growth int, err error) {
 			return 0, err
 		}
 		seen[t.Name] = true
-		has := 0
-		if known := g.topics[t.Name]; known != nil {
-			has = len(known.parts)
-		} else {
+		known := g.topics[t.Name]
+		if known == nil {
 			count++
 			growth += topicSize + len(t.Name)
 		}
-		more := max(t.Partitions-has, 0)
+		more := known.growth(t)
 		if more > l.Partitions-partitions {
 			return 0, tooMany("partitions", t.Partitions, "Partitions of all topics of a group", l.Partitions)
 		}
@@ -51,17 +49,55 @@ func (g *Group) checkTopics(topics []Topic) (growth int, err error) {
 	return growth, nil
 }
 
-// grow makes topics known. It says whether one that somebody subscribes to grew.
+// growth is by how many partitions a topic grows with what is said of it. It may
+// shrink if it is another topic.
+func (t *topic) growth(said Topic) int {
+	switch {
+	case t == nil:
+		return said.Partitions
+	case said.Incarnation > t.incarnation:
+		return said.Partitions - len(t.parts)
+	case said.Incarnation < t.incarnation:
+		return 0
+	}
+	return max(said.Partitions-len(t.parts), 0)
+}
+
+// grow makes topics known. It says whether one that somebody subscribes to grew, or
+// is another than before.
 func (g *Group) grow(topics []Topic) (matters bool) {
 	for _, t := range topics {
 		known := g.topics[t.Name]
-		if known != nil && len(known.parts) >= t.Partitions {
+		anew := t.Incarnation > 0 && (known == nil || t.Incarnation > known.incarnation)
+		if !anew && known.growth(t) == 0 {
 			continue
 		}
 		matters = matters || known != nil && g.isSubscribed(known)
-		g.emit(resized{t.Name, t.Partitions})
+		if !anew {
+			g.emit(resized{t.Name, t.Partitions})
+			continue
+		}
+		g.lose(known)
+		g.emit(replaced{t.Name, t.Partitions, t.Incarnation})
 	}
 	return matters
+}
+
+// lose takes the partitions of a topic that is gone from their owners.
+func (g *Group) lose(t *topic) {
+	if t == nil {
+		return
+	}
+	var lost []*part
+	for _, p := range t.parts {
+		if p.owner != nil {
+			lost = append(lost, p)
+		}
+	}
+	eachMember(lost, func(p *part) *member { return p.owner }, func(m *member, run []*part) {
+		g.tell(Lost{m.id, claims(run)})
+	})
+	g.drop(lost)
 }
 
 // forget drops a topic.
@@ -74,16 +110,7 @@ func (g *Group) forget(c Forget) error {
 	if subscribed && !c.Force {
 		return fmt.Errorf("%w that subscribe to topic %s: stop them first", ErrGroupActive, c.Topic)
 	}
-	var lost []*part
-	for _, p := range t.parts {
-		if p.owner != nil {
-			lost = append(lost, p)
-		}
-	}
-	eachMember(lost, func(p *part) *member { return p.owner }, func(m *member, run []*part) {
-		g.tell(Lost{m.id, claims(run)})
-	})
-	g.drop(lost)
+	g.lose(t)
 	g.emit(forgotten{t})
 	if subscribed {
 		g.rebalance()

@@ -266,7 +266,12 @@ func (c *conversation) key(who, at string, options map[string]string) (Claim, Ke
 func (c *conversation) topics(words []string) (out []Topic) {
 	for _, w := range words {
 		name, n, _ := strings.Cut(w, ":")
-		out = append(out, Topic{name, c.number(n)})
+		n, incarnation, said := strings.Cut(n, "@")
+		t := Topic{Name: name, Partitions: c.number(n)}
+		if said {
+			t.Incarnation = uint64(c.number(incarnation))
+		}
+		out = append(out, t)
 	}
 	return out
 }
