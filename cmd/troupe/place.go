@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -105,7 +106,9 @@ func (n *numbers) Set(text string) error {
 		if err != nil || i < 0 {
 			return fmt.Errorf("%q is no partition: they are numbered from 0", one)
 		}
-		*n = append(*n, i)
+		if !slices.Contains(*n, i) {
+			*n = append(*n, i)
+		}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -32,13 +33,15 @@ func nameOf[T comparable](names map[string]T, v T) string {
 // applied in their order.
 type settings struct {
 	changes []func(*actor.TopicConfig)
+	limited bool // something was said about what is kept
+	forever bool // and that it is everything
 }
 
 func (o *settings) change(f func(*actor.TopicConfig)) { o.changes = append(o.changes, f) }
 
 func newSettings(f *flag.FlagSet) *settings {
 	o := new(settings)
-	whole(o, f, "partitions", "how many `partitions`; default 1", func(c *actor.TopicConfig, n int64) { c.Partitions = int(n) })
+	whole(o, f, "partitions", "how many `partitions`; default 1", 1, func(c *actor.TopicConfig, n int64) { c.Partitions = int(n) })
 	named(o, f, "durability", "what acknowledged records survive", durabilities, func(c *actor.TopicConfig, v actor.Durability) { c.Durability = v })
 	named(o, f, "compression", "how batches are compressed", compressions, func(c *actor.TopicConfig, v actor.Compression) { c.Compression = v })
 	named(o, f, "timestamps", "which time records have", timestamps, func(c *actor.TopicConfig, v actor.Timestamps) { c.Timestamps = v })
@@ -55,17 +58,24 @@ func newSettings(f *flag.FlagSet) *settings {
 func (o *settings) retention(f *flag.FlagSet) {
 	const limit = "; 0 lifts the limit"
 	span(o, f, "retain-age", "drop records after this `time`, such as 168h"+limit, func(c *actor.TopicConfig, d time.Duration) {
-		c.Retention.Age, c.Retention.Forever = d, false
+		c.Retention.Age, c.Retention.Forever, o.limited = d, false, true
 	})
-	whole(o, f, "retain-bytes", "keep so many `bytes` of each partition"+limit, func(c *actor.TopicConfig, n int64) {
-		c.Retention.Bytes, c.Retention.Forever = n, false
+	whole(o, f, "retain-bytes", "keep so many `bytes` of each partition"+limit, 0, func(c *actor.TopicConfig, n int64) {
+		c.Retention.Bytes, c.Retention.Forever, o.limited = n, false, true
 	})
-	whole(o, f, "retain-records", "keep so many `records` of each partition"+limit, func(c *actor.TopicConfig, n int64) {
-		c.Retention.Records, c.Retention.Forever = n, false
+	whole(o, f, "retain-records", "keep so many `records` of each partition"+limit, 0, func(c *actor.TopicConfig, n int64) {
+		c.Retention.Records, c.Retention.Forever, o.limited = n, false, true
 	})
-	f.BoolFunc("retain-forever", "keep everything", func(string) error {
-		o.change(func(c *actor.TopicConfig) { c.Retention = actor.Retention{Forever: true} })
-		return nil
+	f.BoolFunc("retain-forever", "keep everything", func(text string) error {
+		on, err := strconv.ParseBool(text)
+		o.change(func(c *actor.TopicConfig) {
+			if o.forever = on; on {
+				c.Retention = actor.Retention{Forever: true}
+			} else if c.Retention.Forever {
+				c.Retention.Forever, o.limited = false, true
+			}
+		})
+		return err
 	})
 }
 
@@ -82,8 +92,11 @@ func (o *settings) compaction(f *flag.FlagSet) {
 	span(o, f, "delete-retention", "how long tombstones stay; needs -compact", func(c *actor.TopicConfig, d time.Duration) { c.Compaction.DeleteRetention = d })
 	f.Func("dirty-ratio", "the `share` that must not be compacted yet to be worth it, above 0 to 1; needs -compact", func(text string) error {
 		share, err := strconv.ParseFloat(text, 64)
+		if err != nil || !(share > 0 && share <= 1) {
+			return errors.New("it must be a number above 0, and 1 at most")
+		}
 		o.change(func(c *actor.TopicConfig) { c.Compaction.MinCleanableDirtyRatio = share })
-		return err
+		return nil
 	})
 	span(o, f, "min-compaction-lag", "how long records stay at least; needs -compact", func(c *actor.TopicConfig, d time.Duration) { c.Compaction.MinCompactionLag = d })
 	span(o, f, "max-compaction-lag", "the age at which records are compacted in any case; needs -compact", func(c *actor.TopicConfig, d time.Duration) { c.Compaction.MaxCompactionLag = d })
@@ -91,21 +104,24 @@ func (o *settings) compaction(f *flag.FlagSet) {
 
 // apply changes a configuration as the options say.
 func (o *settings) apply(c *actor.TopicConfig) error {
-	was := c.Retention
+	o.limited, o.forever = false, false
 	for _, f := range o.changes {
 		f(c)
 	}
-	if c.Retention == (actor.Retention{}) && was != c.Retention {
+	switch {
+	case o.forever && o.limited:
+		return mistakef("-retain-forever, and a limit: leave one of them out")
+	case o.limited && c.Retention == actor.Retention{}:
 		return mistakef("without any limit the topic grows for ever: if that is meant, say -retain-forever")
 	}
 	return nil
 }
 
-func whole(o *settings, f *flag.FlagSet, name, about string, set func(*actor.TopicConfig, int64)) {
+func whole(o *settings, f *flag.FlagSet, name, about string, least int64, set func(*actor.TopicConfig, int64)) {
 	f.Func(name, about, func(text string) error {
 		n, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || n < 0 {
-			return fmt.Errorf("it must be a number of 0 or more")
+		if err != nil || n < least {
+			return fmt.Errorf("it must be a number of %d or more", least)
 		}
 		o.change(func(c *actor.TopicConfig) { set(c, n) })
 		return nil

@@ -47,7 +47,12 @@ func alterTopic(f *flag.FlagSet) action {
 			return mistakef("alter what? Name a setting")
 		}
 		var wrong error
-		t, err := s.sys.AlterTopic(ctx, s.args[0], func(c *actor.TopicConfig) { wrong = o.apply(c) })
+		t, err := s.sys.AlterTopic(ctx, s.args[0], func(c *actor.TopicConfig) {
+			was := *c
+			if wrong = o.apply(c); wrong != nil {
+				*c = was
+			}
+		})
 		if wrong != nil {
 			return wrong
 		}
@@ -227,6 +232,11 @@ func purgeTopic(f *flag.FlagSet) action {
 		if partitions == nil {
 			for i := range t.Partitions() {
 				partitions = append(partitions, i)
+			}
+		}
+		for _, i := range partitions { // before anything is dropped
+			if _, err := t.Bounds(ctx, i); err != nil {
+				return err
 			}
 		}
 		all, rows := []purgedJSON{}, [][]string{row("PARTITION", "FIRST", "NEXT", "DROPPED")}
