@@ -24,8 +24,9 @@ const (
 	DefaultRetryBackoff    = 50 * time.Millisecond
 	DefaultRetryBackoffMax = time.Second
 
-	// batchesUnderWay is how many batches of one partition are under way at once.
-	batchesUnderWay = 4
+	// batchesUnderWay is how many batches of one partition are under way at once: two
+	// appends' worth, so that one can be made while the other is on its way to the disk.
+	batchesUnderWay = 8
 )
 
 // PublisherOptions configure a Publisher. The zero value is a publisher with the
@@ -231,8 +232,7 @@ func (p *Publisher) PublishSync(ctx context.Context, partition int, r *Record) (
 }
 
 func (p *Publisher) publish(ctx context.Context, partition int, r *Record, done func(Published, error)) (Future, error) {
-	limits := codec.DefaultLimits()
-	if err := limits.Check(r); err != nil {
+	if err := recordLimits.Check(r); err != nil {
 		return Future{}, p.refused(err)
 	}
 	if r.Key == nil && p.topic.settings.Load().Compaction.Enabled {
@@ -260,6 +260,9 @@ func (p *Publisher) publish(ctx context.Context, partition int, r *Record, done 
 func (p *Publisher) refused(err error) error {
 	return fmt.Errorf("publish to topic %s: %w", p.topic.name, err)
 }
+
+// recordLimits are looked at once for each record: so they are not copied.
+var recordLimits = codec.DefaultLimits()
 
 // recordSize is about what a record takes while it waits.
 func recordSize(r *Record) int {

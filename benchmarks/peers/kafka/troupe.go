@@ -41,18 +41,21 @@ func (t *troupePeer) producer(ctx context.Context, topic string, _ bool) (produc
 		return nil, err
 	}
 	p, err := at.NewPublisher(ctx, actor.PublisherOptions{})
-	return troupeProducer{p}, err
+	return &troupeProducer{Publisher: p}, err
 }
 
-type troupeProducer struct{ *actor.Publisher }
-
-func (p troupeProducer) publish(ctx context.Context, key, value []byte, done func(error)) error {
-	return p.PublishFunc(ctx, actor.AnyPartition, &actor.Record{Key: key, Value: value, Time: actor.NoTime},
-		func(_ actor.Published, err error) { done(err) })
+type troupeProducer struct {
+	*actor.Publisher
+	record actor.Record // used again for each: Publish has taken it over when it returns
 }
 
-func (p troupeProducer) flush(ctx context.Context) error { return p.Flush(ctx) }
-func (p troupeProducer) close()                          { _ = p.Close(context.Background()) }
+func (p *troupeProducer) publish(ctx context.Context, key, value []byte, done func(error)) error {
+	p.record = actor.Record{Key: key, Value: value, Time: actor.NoTime}
+	return p.PublishFunc(ctx, actor.AnyPartition, &p.record, func(_ actor.Published, err error) { done(err) })
+}
+
+func (p *troupeProducer) flush(ctx context.Context) error { return p.Flush(ctx) }
+func (p *troupeProducer) close()                          { _ = p.Close(context.Background()) }
 
 // consume reads all partitions side by side, as the Kafka client does.
 func (t *troupePeer) consume(ctx context.Context, topic string, partitions int, each func([]byte) bool) error {
