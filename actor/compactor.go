@@ -181,28 +181,42 @@ func (c *compactor) learn(ctx context.Context, p *part) (more bool, err error) {
 // wants more. Between two reads it rests as long as the last step took, so that it
 // takes half of the store's time at most.
 func (c *compactor) scan(ctx context.Context, log storage.Log, from, to uint64, f func(storage.Entry) (bool, error)) error {
-	for from < to {
+	for more := true; more; {
 		c.began = time.Now()
-		entries, err := log.Read(ctx, from, compactReadBytes)
-		if err != nil || len(entries) == 0 {
+		var err error
+		if from, more, err = scanSome(ctx, log, from, to, &c.batch, f); err != nil || !more {
 			return err
-		}
-		for _, e := range entries {
-			if from = e.Seq + 1; e.Kind != storage.Data || e.Seq >= to {
-				continue
-			}
-			if err = c.batch.Open(e.Data, codec.DefaultLimits()); err != nil {
-				return unreadable(log.Name(), e.Seq, err)
-			}
-			if more, err := f(e); err != nil || !more {
-				return err
-			}
 		}
 		if err := c.rest(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// scanSome reads a piece of a log, and calls f with each batch in it before the entry
+// to. It returns the entry that the next piece begins with; more says whether there is
+// one, and f wants it.
+func scanSome(ctx context.Context, log storage.Log, from, to uint64, batch *codec.Batch, f func(storage.Entry) (more bool, err error)) (next uint64, more bool, err error) {
+	if from >= to {
+		return from, false, nil
+	}
+	entries, err := log.Read(ctx, from, compactReadBytes)
+	if err != nil || len(entries) == 0 {
+		return from, false, err
+	}
+	for _, e := range entries {
+		if from = e.Seq + 1; e.Kind != storage.Data || e.Seq >= to {
+			continue
+		}
+		if err := batch.Open(e.Data, codec.DefaultLimits()); err != nil {
+			return from, false, unreadable(log.Name(), e.Seq, err)
+		}
+		if more, err := f(e); err != nil || !more {
+			return from, false, err
+		}
+	}
+	return from, from < to, nil
 }
 
 // unreadable says which entry cannot be read; nil when it could.

@@ -22,6 +22,18 @@ const (
 // header of its body in the parking topic.
 const HeaderAppended = "troupe-appended"
 
+// takeArrival removes HeaderAppended from a parked record, and returns what it says;
+// 0: the record has none.
+func takeArrival(r *Record) (millis int64) {
+	n := len(r.Headers) - 1
+	if n < 0 || r.Headers[n].Key != HeaderAppended {
+		return 0
+	}
+	millis, _ = strconv.ParseInt(string(r.Headers[n].Value), 10, 64)
+	r.Headers = r.Headers[:n:n]
+	return millis
+}
+
 // store parks what is lined up, batch by batch, until there is none: first the
 // bodies, then their places. What cannot be parked holds the partition up, since the
 // window fills behind it; it is tried again until it can.

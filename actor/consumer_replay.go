@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
-	"time"
 
 	"github.com/troupestream/troupe/internal/codec"
 	"github.com/troupestream/troupe/internal/group"
@@ -162,7 +160,7 @@ func (l *consumerLane) replayOne(ctx context.Context, h *heldKey, d *Delivery) (
 		case verdictDone:
 			return l.resolve(ctx, h, d)
 		case verdictRetry:
-			if l.waitToRetry(ctx, v.after) != nil {
+			if sleep(ctx, v.after) != nil {
 				return false, false
 			}
 			d = d.again(err)
@@ -175,10 +173,6 @@ func (l *consumerLane) replayOne(ctx context.Context, h *heldKey, d *Delivery) (
 			return false, false
 		}
 	}
-}
-
-func (l *consumerLane) waitToRetry(ctx context.Context, after time.Duration) error {
-	return sleep(ctx, after)
 }
 
 // handleParked calls the handler, and with ManualAck waits for the acknowledgement.
@@ -277,10 +271,7 @@ func (l *consumerLane) parkedDelivery(ctx context.Context, key *group.ParkedKey,
 	}
 	d := &Delivery{Record: r, TopicPartition: l.TopicPartition, Offset: key.Records[i].Offset, at: key.Records[i].Offset, Attempt: 1,
 		here: 1, lane: l, released: &released{acked: make(chan struct{})}}
-	if n := len(d.Headers); n > 0 && d.Headers[n-1].Key == HeaderAppended {
-		d.AppendTime, _ = strconv.ParseInt(string(d.Headers[n-1].Value), 10, 64)
-		d.Headers = d.Headers[: n-1 : n-1]
-	}
+	d.AppendTime = takeArrival(&d.Record)
 	if l.delay > 0 {
 		d.comesFrom()
 	}

@@ -137,26 +137,19 @@ func (t *Topic) appendTime(ctx context.Context, partition int, offset uint64) (a
 		return 0, 0, err
 	}
 	for {
-		answer := make(chan readReply, 1)
-		t.sys.Send(ref.pid.Load(), read{offset: offset, bytesMax: 1, answer: answer})
-		select {
-		case reply := <-answer:
-			var gone *OffsetError
-			if errors.As(reply.err, &gone) && gone.First > offset {
-				if offset = gone.First; offset < gone.Next {
-					continue
-				}
-				return offset, time.Now().UnixMilli(), nil
+		data, err := t.batchAt(ctx, ref, offset)
+		var gone *OffsetError
+		if errors.As(err, &gone) && gone.First > offset {
+			if offset = gone.First; offset < gone.Next {
+				continue
 			}
-			if reply.err != nil {
-				return 0, 0, reply.err
-			}
-			info, err := codec.ReadInfo(reply.blocks[0].data, codec.DefaultLimits())
-			return offset, info.AppendTime, err
-		case <-ctx.Done():
-			t.sys.Send(ref.pid.Load(), unread{answer})
-			return 0, 0, ctx.Err()
+			return offset, time.Now().UnixMilli(), nil
 		}
+		if err != nil {
+			return 0, 0, err
+		}
+		info, err := codec.ReadInfo(data, codec.DefaultLimits())
+		return offset, info.AppendTime, err
 	}
 }
 

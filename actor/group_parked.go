@@ -67,9 +67,7 @@ func (g *Group) ParkedRecord(ctx context.Context, k ParkedKey, i int) (Record, e
 		return Record{}, fmt.Errorf("record %d of key %.40q: %w: it has %d", i, k.Key, ErrNotParked, len(k.Records))
 	}
 	r, err := g.sys.parkedBody(ctx, g.name, k.Records[i].Parking)
-	if n := len(r.Headers); n > 0 && r.Headers[n-1].Key == HeaderAppended {
-		r.Headers = r.Headers[:n-1]
-	}
+	takeArrival(&r)
 	return r, err
 }
 
@@ -163,29 +161,22 @@ func (t *Topic) recordAt(ctx context.Context, partition int, offset uint64) (r R
 	if err != nil {
 		return r, err
 	}
-	answer := make(chan readReply, 1)
-	t.sys.Send(ref.pid.Load(), read{offset: offset, bytesMax: 1, answer: answer})
-	select {
-	case reply := <-answer:
-		if reply.err != nil {
-			return r, reply.err
-		}
-		batch, err := codec.OpenBatch(reply.blocks[0].data, codec.DefaultLimits())
-		if err != nil {
-			return r, fmt.Errorf("topic %s, partition %d, offset %d: %w", t.name, partition, offset, err)
-		}
-		if err := batch.SkipTo(offset); err != nil {
-			return r, err
-		}
-		if at := batch.Offset(); at != offset {
-			return r, &OffsetError{t.name, partition, offset, at, b.Next}
-		}
-		if !batch.Next(&r) {
-			return r, fmt.Errorf("topic %s, partition %d, offset %d: %w", t.name, partition, offset, errors.Join(batch.Err(), codec.ErrCorrupt))
-		}
-		return r, nil
-	case <-ctx.Done():
-		t.sys.Send(ref.pid.Load(), unread{answer})
-		return r, ctx.Err()
+	data, err := t.batchAt(ctx, ref, offset)
+	if err != nil {
+		return r, err
 	}
+	batch, err := codec.OpenBatch(data, codec.DefaultLimits())
+	if err != nil {
+		return r, fmt.Errorf("topic %s, partition %d, offset %d: %w", t.name, partition, offset, err)
+	}
+	if err := batch.SkipTo(offset); err != nil {
+		return r, err
+	}
+	if at := batch.Offset(); at != offset {
+		return r, &OffsetError{t.name, partition, offset, at, b.Next}
+	}
+	if !batch.Next(&r) {
+		return r, fmt.Errorf("topic %s, partition %d, offset %d: %w", t.name, partition, offset, errors.Join(batch.Err(), codec.ErrCorrupt))
+	}
+	return r, nil
 }

@@ -147,25 +147,20 @@ func (o *openLog) indexKeys(ctx context.Context, c *partitionConfig) error {
 
 func (o *openLog) indexLog(ctx context.Context, log storage.Log, from, last uint64) error {
 	var batch codec.Batch
-	for from <= last && !o.keys.over {
-		entries, err := log.Read(ctx, from, compactReadBytes)
-		if err != nil || len(entries) == 0 {
-			return err
+	note := func(e storage.Entry) (more bool, err error) {
+		for r := (Record{}); batch.Left() > 0; {
+			at := batch.Offset()
+			if !batch.Next(&r) {
+				return false, unreadable(log.Name(), e.Seq, batch.Err())
+			}
+			o.keys.note(r.Key, r.Value == nil, at)
 		}
-		for _, e := range entries {
-			if from = e.Seq + 1; e.Kind != storage.Data {
-				continue
-			}
-			if err := batch.Open(e.Data, codec.DefaultLimits()); err != nil {
-				return unreadable(log.Name(), e.Seq, err)
-			}
-			for r := (Record{}); batch.Left() > 0; {
-				at := batch.Offset()
-				if !batch.Next(&r) {
-					return unreadable(log.Name(), e.Seq, batch.Err())
-				}
-				o.keys.note(r.Key, r.Value == nil, at)
-			}
+		return !o.keys.over, nil
+	}
+	for more := !o.keys.over; more; {
+		var err error
+		if from, more, err = scanSome(ctx, log, from, last+1, &batch, note); err != nil {
+			return err
 		}
 	}
 	return nil

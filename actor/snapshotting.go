@@ -15,12 +15,12 @@ import (
 
 // Limits of a snapshot under way.
 const (
-	encodeLeast    = 2 << 10  // bytes of state encoded after a batch at least
-	encodeShare    = 256      // and for every microsecond that the batch took
-	encodePiece    = 64 << 10 // bytes of state encoded before it looks what is being written
-	encodeAlone    = 64 << 10
-	encodeRest     = 100 * time.Microsecond
-	chunksInFlight = 3 // chunks of a task being written at once
+	encodeLeast    = 2 << 10                // bytes of state encoded after a batch at least
+	encodeShare    = 256                    // and for every microsecond that the batch took
+	encodePiece    = 64 << 10               // bytes of state encoded before it looks what is being written
+	encodeAlone    = 64 << 10               // bytes of state encoded at once while there is no input
+	encodeRest     = 100 * time.Microsecond // and how long it rests after that
+	chunksInFlight = 3                      // chunks of a task being written at once
 )
 
 // snapshotting is a task's part in checkpoints: it encodes frozen state between

@@ -167,9 +167,9 @@ func (o *Options) verify(records int64, checksum uint64) error {
 func timed(f func() error) (Run, error) {
 	var before, after goruntime.MemStats
 	goruntime.ReadMemStats(&before)
-	cpu, start := processorTime(), time.Now()
+	cpu, start := ProcessorTime(), time.Now()
 	err := f()
-	run := Run{Wall: time.Since(start), CPU: processorTime() - cpu}
+	run := Run{Wall: time.Since(start), CPU: ProcessorTime() - cpu}
 	goruntime.ReadMemStats(&after)
 	run.Allocs = after.Mallocs - before.Mallocs
 	return run, err

@@ -73,7 +73,7 @@ func (host) load() (load, error) {
 		return load{}, err
 	}
 	busy, err := parseBusy(stat)
-	return load{at: time.Now(), busy: busy, own: processorTime()}, err
+	return load{at: time.Now(), busy: busy, own: ProcessorTime()}, err
 }
 
 func (host) sleep(ctx context.Context, d time.Duration) error {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/troupestream/troupe/actor"
-	"github.com/troupestream/troupe/internal/group"
 )
 
 // consumeDrain is how long a handler that has nothing to print any more is waited
@@ -64,7 +63,7 @@ func (c *consumption) asGroup(ctx context.Context, from actor.From) error {
 // findEnds notes where the partitions end, and in which of them the group has
 // something left to do.
 func (r *groupRun) findEnds(ctx context.Context, from actor.From) error {
-	g, err := r.session.sys.Group(r.group, group.Config{})
+	g, err := r.session.sys.Group(r.group, actor.GroupConfig{})
 	if err != nil {
 		return err
 	}
@@ -137,7 +136,7 @@ func (r *groupRun) finish() { r.stop.Do(func() { close(r.done) }) }
 // watch ends the run when the group has come to the end without a record of which it
 // could be seen: the last ones are behind a parked key, say.
 func (r *groupRun) watch(ctx context.Context) {
-	g, err := r.session.sys.Group(r.group, group.Config{})
+	g, err := r.session.sys.Group(r.group, actor.GroupConfig{})
 	for err == nil && !r.atEnd(ctx, g) {
 		select {
 		case <-time.After(consumeWatch):

@@ -27,7 +27,7 @@ func (s *session) existingGroup(ctx context.Context, name string) (*actor.Group,
 	if !slices.Contains(all, name) {
 		return nil, fmt.Errorf("group %s: %w", name, actor.ErrNoGroup)
 	}
-	return s.sys.Group(name, group.Config{})
+	return s.sys.Group(name, actor.GroupConfig{})
 }
 
 // groupJSON is a group.
@@ -43,10 +43,10 @@ type groupJSON struct {
 	LagSeconds float64  `json:"lag_seconds"` // age of the oldest of them
 }
 
-func (s *session) group(ctx context.Context, name string) (groupJSON, group.Description, actor.Lag, error) {
+func (s *session) group(ctx context.Context, name string) (groupJSON, actor.GroupDescription, actor.Lag, error) {
 	g, err := s.existingGroup(ctx, name)
 	if err != nil {
-		return groupJSON{}, group.Description{}, actor.Lag{}, err
+		return groupJSON{}, actor.GroupDescription{}, actor.Lag{}, err
 	}
 	d, err := g.Describe(ctx)
 	if err != nil {

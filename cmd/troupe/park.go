@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/troupestream/troupe/actor"
@@ -154,15 +155,8 @@ func (c *choice) means(k actor.ParkedKey) bool {
 		return false
 	case c.offset != nil && *c.offset != k.Records[0].Offset:
 		return false
-	case c.partition == nil:
-		return true
 	}
-	for _, p := range c.partition {
-		if p == k.Partition {
-			return true
-		}
-	}
-	return false
+	return c.partition == nil || slices.Contains(c.partition, k.Partition)
 }
 
 func changeParked(f *flag.FlagSet, done string, change func(*actor.Group, context.Context, actor.ParkedKey) error) action {

@@ -32,9 +32,3 @@ func (b *bitset) add(other bitset) {
 		(*b)[i] |= w
 	}
 }
-
-// cleared returns an empty set in the same memory.
-func (b bitset) cleared() bitset {
-	clear(b)
-	return b[:0]
-}

@@ -30,7 +30,7 @@ func (t *Table[K, V]) Freeze() {
 		if p.next < len(p.frozen) {
 			p.dirty.add(p.frozen)
 		}
-		p.frozen, p.dirty = p.dirty, p.frozen.cleared()
+		p.frozen, p.dirty = p.dirty, p.frozen[:0]
 		p.next = 0
 	}
 	t.epoch++

@@ -11,8 +11,9 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
+
+	"github.com/troupestream/troupe/benchmarks/measure"
 )
 
 type plan struct {
@@ -164,18 +165,10 @@ func onTopic(ctx context.Context, at peer, c cell, what string, f func(topic str
 
 // timed measures f, and the processor time of this process and of the peer's own.
 func timed(at peer, n int, f func() error) (rate, error) {
-	cpu, began := processor()+at.processor(), time.Now()
+	cpu, began := measure.ProcessorTime()+at.processor(), time.Now()
 	err := f()
 	took := time.Since(began)
-	return rate{float64(n) / took.Seconds(), float64((processor() + at.processor() - cpu).Nanoseconds()) / float64(n)}, err
-}
-
-func processor() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	return rate{float64(n) / took.Seconds(), float64((measure.ProcessorTime() + at.processor() - cpu).Nanoseconds()) / float64(n)}, err
 }
 
 // values makes records whose values begin with their number; what is behind it does
@@ -286,9 +279,8 @@ func (r *result) latencies(ctx context.Context, at peer, topic string, bytes int
 		return err
 	}
 	took = took[n/5:]
-	slices.Sort(took)
-	us := func(q float64) float64 { return float64(took[int(q*float64(len(took)))].Nanoseconds()) / 1000 }
-	r.P50us, r.P99us, r.P999us = us(0.5), us(0.99), us(0.999)
+	us := func(p float64) float64 { return float64(measure.Percentile(took, p).Nanoseconds()) / 1000 }
+	r.P50us, r.P99us, r.P999us = us(50), us(99), us(99.9)
 	return nil
 }
 
@@ -300,8 +292,7 @@ func medians(rounds []result) result {
 		for i := range rounds {
 			all = append(all, *f(&rounds[i]))
 		}
-		slices.Sort(all)
-		*f(&m) = (all[(len(all)-1)/2] + all[len(all)/2]) / 2
+		*f(&m) = measure.QuartilesOf(all).Median
 	}
 	for _, f := range []func(*result) *float64{
 		func(r *result) *float64 { return &r.Produce.RecordsPerS }, func(r *result) *float64 { return &r.Produce.CPUNs },
