@@ -28,6 +28,27 @@ func (d *topics) madeAnew(ctx context.Context, known []group.Topic) (anew []grou
 	return anew, err
 }
 
+// renew gives topics that were kept in memory by a process that has ended another
+// incarnation: their offsets begin at 0 again.
+func (d *topics) renew(ctx context.Context) error {
+	return d.changeWhat(ctx, d.read, func(all *directory) (changed bool, err error) {
+		for name, t := range all.Topics {
+			if t.Durability != durabilityNames[Memory] {
+				continue
+			}
+			logs, err := d.sys.store.Logs(ctx, partitionLogs(name))
+			if err != nil {
+				return false, err
+			}
+			if len(logs) == 0 {
+				t.Incarnation = all.seq + 1
+				all.Topics[name], changed = t, true
+			}
+		}
+		return changed, nil
+	})
+}
+
 // meets sees to it that the topic which a lane is about to read is the one that the
 // group speaks of. If it is a younger one, the group is told; it will take the
 // partition back, and give out those that there are.

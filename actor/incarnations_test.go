@@ -190,3 +190,31 @@ func TestAnOldIncarnationIsOutdated(t *testing.T) {
 		committedAt(t, s, 1)
 	})
 }
+
+// What was in memory is gone with its process, and so are the offsets that a group had
+// of it, which the topic gives again. A topic on the disk is what it was.
+func TestCommitsInMemoryTopics(t *testing.T) {
+	for durability, want := range map[Durability]string{Memory: "c d e", Interval: "e"} {
+		synctest.Test(t, func(t *testing.T) {
+			store := storagefake.New()
+			on(t, store, func(s *System) {
+				declare(t, s, "orders", TopicConfig{Durability: durability})
+				publish(t, s, 0, "a", "b")
+				handled(t, s, "a b")
+			})
+			store = store.Restart()
+			on(t, store, func(s *System) {
+				if durability != Memory {
+					publish(t, s, 0, "e")
+				} else {
+					publish(t, s, 0, "c", "d", "e")
+				}
+				if lag := lagOf(t, s); lag.Records != uint64(len(strings.Fields(want))) {
+					t.Errorf("durability %d: the lag is %+v", durability, lag)
+				}
+				handled(t, s, want)
+			})
+			time.Sleep(time.Second)
+		})
+	}
+}

@@ -88,6 +88,8 @@ type topics struct {
 	lock chan struct{} // one operation at a time; a channel, to wait within a context
 	log  storage.Log
 	open map[string]*Topic
+	// renewed: what an earlier process kept in memory is known to be gone.
+	renewed bool
 }
 
 const metaLog = "meta_topics"
@@ -394,7 +396,10 @@ func (t *Topic) startPartition(i int, ref *partitionRef) error {
 	return nil
 }
 
-func partitionLog(topic string, i int) string { return "topic_" + topic + "_" + strconv.Itoa(i) }
+func partitionLog(topic string, i int) string { return partitionLogs(topic) + strconv.Itoa(i) }
+
+// partitionLogs is how the names of all of them begin.
+func partitionLogs(topic string) string { return "topic_" + topic + "_" }
 
 // delete notes first that the topic is to go, so that a deletion that was
 // interrupted can be completed, and no half-deleted topic comes back.
@@ -442,7 +447,7 @@ func (d *topics) stopPartitions(ctx context.Context, name string) error {
 }
 
 func (d *topics) deleteLogs(ctx context.Context, name string) error {
-	logs, err := d.sys.store.Logs(ctx, "topic_"+name+"_")
+	logs, err := d.sys.store.Logs(ctx, partitionLogs(name))
 	if err != nil {
 		return err
 	}
@@ -526,8 +531,18 @@ func keyOf[K comparable](names map[K]string, name string) (K, bool) {
 	return zero, false
 }
 
-// load reads the newest directory.
+// load reads the newest directory, the first time after renew.
 func (d *topics) load(ctx context.Context) (*directory, error) {
+	if !d.renewed {
+		if err := d.renew(ctx); err != nil {
+			return nil, err
+		}
+		d.renewed = true
+	}
+	return d.read(ctx)
+}
+
+func (d *topics) read(ctx context.Context) (*directory, error) {
 	if d.log == nil {
 		log, err := d.sys.store.OpenLog(ctx, metaLog, storage.LogOptions{Durability: Fsync})
 		if err != nil {
@@ -571,10 +586,14 @@ func (d *topics) close() {
 // else did meanwhile; otherwise again. It also tries again when the answer was
 // lost: f then finds its own change done, or not.
 func (d *topics) change(ctx context.Context, f func(*directory) (bool, error)) error {
+	return d.changeWhat(ctx, d.load, f)
+}
+
+func (d *topics) changeWhat(ctx context.Context, load func(context.Context) (*directory, error), f func(*directory) (bool, error)) error {
 	var err error
 	for try := range changeTries {
 		var all *directory
-		if all, err = d.load(ctx); err != nil {
+		if all, err = load(ctx); err != nil {
 			return err
 		}
 		changed, stop := f(all)
