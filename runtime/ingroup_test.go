@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -167,7 +168,8 @@ func TestAJobAndTheMembersOfItsGroup(t *testing.T) {
 	}
 }
 
-// A group that has been beyond the end was so in another topic of that name.
+// What a group and a job have of a topic says nothing of another one of that name,
+// however long that is: the group begins anew, and the job asks.
 func TestATopicIsMadeAnewUnderAGroup(t *testing.T) {
 	e := open(t, filepath.Join(t.TempDir(), "data"))
 	publishOrders(t, e, 0, 1, 2, 3)
@@ -175,9 +177,16 @@ func TestATopicIsMadeAnewUnderAGroup(t *testing.T) {
 	if err := e.System().DeleteTopic(within(t), "orders"); err != nil {
 		t.Fatal(err)
 	}
-	publishOrders(t, e, 4, 5)
-	check(t, "the second one", inGroup(t, e, "bills-anew"), []int{4, 5})
+	publishOrders(t, e, 4, 5, 6, 7, 8, 9)
+	check(t, "the second one", inGroup(t, e, "bills-anew"), []int{4, 5, 6, 7, 8, 9})
 	check(t, "the lag", lagOfBilling(t, e), 0)
+	b := topology.New("bills")
+	topology.To(topology.From(b, "orders", sources.Topic(ordersOfGroup.InGroup("billing"))), "out", sinks.Discard[int]())
+	if _, err := e.Run(within(t), b, runtime.UntilEnd(), runtime.Restarts(0, 0)); err == nil || !strings.Contains(err.Error(), "was made anew") {
+		t.Errorf("the job of the first topic: %v", err)
+	}
+	check(t, "the job of the first topic", inGroup(t, e, "bills", runtime.ReplayFromBeginning()), []int{4, 5, 6, 7, 8, 9})
+	check(t, "and from then on", inGroup(t, e, "bills"), []int(nil))
 }
 
 // talkative is a source that reports, by way of the test.

@@ -34,15 +34,28 @@ func (r reporter[T]) Report(ctx context.Context, positions dataflow.Positions) e
 	if err != nil {
 		return err
 	}
+	sys, err := r.topic.system(ctx)
+	if err != nil {
+		return err
+	}
+	t, err := sys.Topic(ctx, r.topic.name)
+	if err != nil {
+		return err
+	}
 	next := map[int]uint64{}
-	for split, position := range positions {
+	for split, text := range positions {
 		partition, err := strconv.Atoi(split)
 		if err != nil {
 			return fmt.Errorf("topic %s has no partition %q", r.topic.name, split)
 		}
-		if next[partition], err = strconv.ParseUint(string(position), 10, 64); err != nil {
-			return fmt.Errorf("topic %s, partition %d: position %.40q is not an offset", r.topic.name, partition, position)
+		p, err := parsePosition(text)
+		if err == nil {
+			err = p.in(t)
 		}
+		if err != nil {
+			return fmt.Errorf("topic %s, partition %d: %w", r.topic.name, partition, err)
+		}
+		next[partition] = p.offset
 	}
 	return g.Report(ctx, r.topic.name, next)
 }

@@ -69,24 +69,24 @@ func (s source[T]) Open(ctx context.Context, r topology.OpenRequest) (topology.S
 // from is where a partition is read from: where the job was, else as was asked for,
 // else where its group was, else as the topic says.
 func (s source[T]) from(ctx context.Context, t *actor.Topic, partition int, r topology.OpenRequest) (actor.From, error) {
-	if r.Position != nil || r.Start.Kind != dataflow.StartDefault {
-		return begin(r.Position, r.Start)
+	if r.Position != nil {
+		p, err := parsePosition(r.Position)
+		if err == nil {
+			err = p.in(t)
+		}
+		return actor.FromOffset(p.offset), err
+	}
+	if r.Start.Kind != dataflow.StartDefault {
+		return begin(r.Start)
 	}
 	if from, ok, err := s.topic.committed(ctx, t, partition); ok || err != nil {
 		return from, err
 	}
-	return begin(nil, s.topic.start)
+	return begin(s.topic.start)
 }
 
 // begin is where a reader starts.
-func begin(position []byte, s topology.Start) (actor.From, error) {
-	if position != nil {
-		offset, err := strconv.ParseUint(string(position), 10, 64)
-		if err != nil {
-			return actor.From{}, fmt.Errorf("the checkpoint's position %.40q is not an offset; start the job afresh", position)
-		}
-		return actor.FromOffset(offset), nil
-	}
+func begin(s topology.Start) (actor.From, error) {
 	switch s.Kind {
 	case dataflow.StartEnd:
 		return actor.FromEnd(), nil
@@ -229,8 +229,10 @@ func (r *partitionReader[T]) value() (v T, err error) {
 	return r.codec.Decode(r.record.Value)
 }
 
-// Position is the offset of the next record.
-func (r *partitionReader[T]) Position() []byte { return strconv.AppendUint(nil, r.offset, 10) }
+// Position is that of the next record.
+func (r *partitionReader[T]) Position() []byte {
+	return position{r.offset, r.topic.Incarnation()}.bytes()
+}
 
 // lagFresh is how long the end of the partition counts as known.
 const lagFresh = time.Second

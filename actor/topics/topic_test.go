@@ -126,7 +126,9 @@ func TestStartsAndEnds(t *testing.T) {
 	}{
 		{topology.OpenRequest{Split: "1"}, `no partition "1"`},
 		{topology.OpenRequest{Split: "0", Position: []byte("x")}, "is not an offset"},
+		{topology.OpenRequest{Split: "0", Position: []byte("1@x")}, "is not an offset"},
 		{topology.OpenRequest{Split: "0", Position: []byte("99")}, "start the job afresh"},
+		{topology.OpenRequest{Split: "0", Position: []byte("1@9999")}, "was made anew"},
 		{topology.OpenRequest{Split: "0", Start: topology.Start{Kind: dataflow.StartOffset, Offset: -1}}, "offset -1"},
 		{topology.OpenRequest{Split: "0", Until: topology.Until{Offset: -1}}, "offset -1"},
 		{topology.OpenRequest{Split: "0", Until: topology.Until{Time: inAnHour}}, "has not come yet"},
@@ -157,7 +159,7 @@ func TestUndecodableRecordIsNamed(t *testing.T) {
 	if want := "topic " + topic.name + ", partition 0, offset 0"; flaw.Where != want || len(flaw.Raw) == 0 {
 		t.Errorf("the error is %+v, want it at %s", flaw, want)
 	}
-	if string(r.Position()) != "1" || r.Lag() != 0 {
+	if !strings.HasPrefix(string(r.Position()), "1@") || r.Lag() != 0 {
 		t.Errorf("the position is %s, the lag %d", r.Position(), r.Lag())
 	}
 }
