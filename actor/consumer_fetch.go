@@ -37,7 +37,8 @@ func (f *consumerFetch) loop() {
 			return
 		}
 		var corrupt *CorruptError
-		if errors.As(err, &corrupt) || errors.Is(err, ErrNoOffset) || errors.Is(err, ErrNoTopic) {
+		noTopic := f.topic == nil && errors.Is(err, ErrNoTopic) // else it may be another by now
+		if errors.As(err, &corrupt) || errors.Is(err, ErrNoOffset) || noTopic {
 			f.lane.unreadable(err)
 			return
 		}

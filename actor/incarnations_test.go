@@ -2,6 +2,7 @@ package actor
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -216,5 +217,69 @@ func TestCommitsInMemoryTopics(t *testing.T) {
 			})
 			time.Sleep(time.Second)
 		})
+	}
+}
+
+// Handles on a topic that is deleted say so, at once and for good: none of them reaches
+// another topic of that name, and no record waits for its DeliveryTimeout.
+func TestHandlesOfADeletedTopic(t *testing.T) {
+	s := logSystem(t, storagefake.New())
+	ctx := testContext(t)
+	topic := declare(t, s, "orders", TopicConfig{})
+	publisher := newPublisher(t, topic, PublisherOptions{})
+	appender := newProducer(t, topic, ProducerOptions{})
+	for range 2 {
+		if _, err := publisher.PublishSync(ctx, 0, record("old")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reader := openReader(t, topic, 0, FromEnd())
+	read := make(chan error, 1)
+	go func() {
+		_, err := reader.Next(ctx)
+		read <- err
+	}()
+	var futures []Future
+	for range 100 {
+		f, err := publisher.Publish(ctx, 0, record("under way"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		futures = append(futures, f)
+	}
+	if err := s.DeleteTopic(ctx, "orders"); err != nil {
+		t.Fatal(err)
+	}
+	for i, f := range futures {
+		if at, err := f.Wait(ctx); err != nil && !errors.Is(err, ErrNoTopic) {
+			t.Errorf("record %d went to %+v, %v", i, at, err)
+		}
+	}
+	if err := publisher.Flush(ctx); err != nil {
+		t.Errorf("flush: %v", err)
+	}
+	_ = await(t, read, "the reader") // it may have come upon what was under way
+	next := declare(t, s, "orders", TopicConfig{Partitions: 2})
+	mustAppend(t, newProducer(t, next, ProducerOptions{}), 0, "a", "b", "c", "d")
+	for what, f := range map[string]func() error{
+		"a publisher": func() error { _, err := publisher.PublishSync(ctx, 0, record("old")); return err },
+		"an append":   func() error { _, err := appender.Append(ctx, 0, records("old")); return err },
+		"the bounds":  func() error { _, err := topic.Bounds(ctx, 0); return err },
+		"a purge":     func() error { return topic.Purge(ctx) },
+		"a reader": func() error {
+			for {
+				if _, err := reader.Next(ctx); err != nil {
+					return err
+				}
+			}
+		},
+		"another reader": func() error { _, err := topic.OpenReader(ctx, 0, FromBeginning()); return err },
+	} {
+		if err := f(); !errors.Is(err, ErrNoTopic) || !strings.Contains(err.Error(), "was deleted") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if b, err := next.Bounds(ctx, 0); err != nil || b.Next != 4 {
+		t.Errorf("the new topic holds %+v, %v", b, err)
 	}
 }

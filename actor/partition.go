@@ -80,12 +80,13 @@ type sentWith struct {
 
 // partitionConfig says which partition it is.
 type partitionConfig struct {
-	topic      string
-	index      int
-	log        string
-	durability storage.Durability
-	limits     PartitionLimits
-	settings   *atomic.Pointer[TopicConfig] // what can be altered is looked up when it is needed
+	topic       string
+	incarnation uint64
+	index       int
+	log         string
+	durability  storage.Durability
+	limits      PartitionLimits
+	settings    *atomic.Pointer[TopicConfig] // what can be altered is looked up when it is needed
 }
 
 func (c *partitionConfig) String() string {
@@ -146,7 +147,7 @@ func newPartition(sys *System, config *partitionConfig) *partition {
 
 // spawnPartition starts the actor. Its mailbox takes as much as its queue.
 func (s *System) spawnPartition(c *partitionConfig) (*pactor.PID, error) {
-	name := "topic/" + c.topic + "/" + strconv.Itoa(c.index)
+	name := fmt.Sprintf("topic/%s@%d/%d", c.topic, c.incarnation, c.index) // so that handles of the one before do not reach it
 	return s.Spawn(name, func() pactor.Actor { return newPartition(s, c) },
 		WithBatches(0), WithMailbox(DefaultMailboxMessages, int64(c.limits.QueueBytes)), asService())
 }

@@ -10,7 +10,7 @@ func (t *Topic) batchAt(ctx context.Context, ref *partitionRef, offset uint64) (
 	select {
 	case reply := <-answer:
 		if reply.err != nil {
-			return nil, reply.err
+			return nil, t.gone(reply.err)
 		}
 		return reply.blocks[0].data, nil
 	case <-ctx.Done():

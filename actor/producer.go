@@ -164,6 +164,7 @@ func (p *Producer) appendAsync(ctx context.Context, partition int, records []Rec
 	lane, began := &p.lanes[partition], p.meter.Now()
 	o := &order{section: section, expects: e}
 	o.done = func(ack Ack, err error) {
+		err = p.topic.gone(err)
 		p.meter.Sent(section.Count, began, err)
 		p.returned(lane, o, err)
 		p.leave(ref, ticket)

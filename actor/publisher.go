@@ -136,6 +136,9 @@ func (p *Publisher) grow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if t.incarnation != p.topic.incarnation {
+		return fmt.Errorf("topic %s was deleted, and made anew: %w", t.name, ErrNoTopic)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	lanes := *p.lanes.Load()

@@ -175,7 +175,7 @@ func (l *publisherLane) post(b *publishedBatch) {
 	o.done = func(ack Ack, err error) {
 		l.ref.gate.leave(size)
 		meter.Sent(count, began, err)
-		l.returned(b, ack, err)
+		l.returned(b, ack, l.publisher.topic.gone(err))
 	}
 	sys.Send(l.ref.pid.Load(), o)
 }
@@ -221,13 +221,16 @@ func (l *publisherLane) end(b *publishedBatch, err error) {
 
 // transient says whether it may go well the next time.
 func transient(err error) bool {
+	if errors.Is(err, ErrNoTopic) {
+		return false
+	}
 	return errors.Is(err, ErrUnknown) || errors.Is(err, ErrFull) || errors.Is(err, ErrBackpressure) || errors.Is(err, ErrOutOfSequence)
 }
 
 // recover decides about what has failed. Nothing is under way. The lock is held,
 // and given back while it waits.
 func (l *publisherLane) recover() {
-	cause := l.failed
+	cause := l.publisher.topic.gone(l.failed)
 	if !transient(cause) {
 		l.refuse(cause)
 		return

@@ -227,7 +227,7 @@ func (r *Reader) take(reply readReply) error {
 	r.answer = nil
 	if reply.err != nil {
 		r.seq = 0
-		return reply.err
+		return r.topic.gone(reply.err)
 	}
 	r.blocks = reply.blocks
 	last := r.blocks[len(r.blocks)-1]

@@ -2,6 +2,7 @@ package actor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ type Topic struct {
 	name        string
 	incarnation uint64
 	settings    *atomic.Pointer[TopicConfig] // shared with the partitions
+	deleted     *atomic.Bool                 // shared with the handles on it
 	partitions  []*partitionRef
 }
 
@@ -49,6 +51,14 @@ func (t *Topic) Config() TopicConfig {
 	c := *t.settings.Load()
 	c.Partitions = len(t.partitions)
 	return c
+}
+
+// gone makes an error of a topic that was deleted one that says so.
+func (t *Topic) gone(err error) error {
+	if err == nil || !t.deleted.Load() || errors.Is(err, ErrNoTopic) {
+		return err
+	}
+	return fmt.Errorf("%w: topic %s was deleted: %w", ErrNoTopic, t.name, err)
 }
 
 // Partitions returns the number of partitions, numbered from 0. A handle goes on
@@ -127,5 +137,6 @@ func askPartition[T any](ctx context.Context, t *Topic, partition int, message a
 		var zero T
 		return zero, err
 	}
-	return Ask[T](ctx, t.sys, ref.pid.Load(), message)
+	answer, err := Ask[T](ctx, t.sys, ref.pid.Load(), message)
+	return answer, t.gone(err)
 }

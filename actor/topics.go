@@ -175,7 +175,8 @@ func (s *System) AlterTopic(ctx context.Context, name string, f func(*TopicConfi
 	return t, err
 }
 
-// DeleteTopic deletes a topic and its records. Handles on it fail from then on.
+// DeleteTopic deletes a topic and its records. Handles on it fail with ErrNoTopic from
+// then on, also when there is another topic of that name.
 func (s *System) DeleteTopic(ctx context.Context, name string) error {
 	return s.topics.exclusively(ctx, "delete topic "+name, func() error {
 		d, err := s.topics.load(ctx)
@@ -352,7 +353,7 @@ func (d *topics) start(name string, stored storedTopic) (*Topic, error) {
 	}
 	t := d.open[name]
 	if t == nil {
-		t = &Topic{sys: d.sys, name: name, incarnation: stored.Incarnation, settings: new(atomic.Pointer[TopicConfig])}
+		t = &Topic{sys: d.sys, name: name, incarnation: stored.Incarnation, settings: new(atomic.Pointer[TopicConfig]), deleted: new(atomic.Bool)}
 		t.settings.Store(&config)
 		d.open[name] = t
 	}
@@ -384,7 +385,7 @@ func (t *Topic) with(more int) *Topic {
 
 func (t *Topic) startPartition(i int, ref *partitionRef) error {
 	pid, err := t.sys.spawnPartition(&partitionConfig{
-		topic: t.name, index: i, log: partitionLog(t.name, i),
+		topic: t.name, incarnation: t.incarnation, index: i, log: partitionLog(t.name, i),
 		durability: t.settings.Load().Durability, limits: t.sys.limits, settings: t.settings,
 	})
 	if err != nil {
@@ -431,6 +432,7 @@ func (d *topics) stopPartitions(ctx context.Context, name string) error {
 		return nil
 	}
 	delete(d.open, name)
+	t.deleted.Store(true)
 	for _, ref := range t.partitions {
 		pid := ref.pid.Load()
 		if pid == nil {
