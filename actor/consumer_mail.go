@@ -119,7 +119,7 @@ func (m *mail) send(ctx context.Context, topic string, r *Record) error {
 
 // sendAll publishes records and waits until they are durable. What may pass is tried
 // again for as long as ctx lasts: the records must not be lost, and whoever they are
-// of waits. An ErrLimit is final. Records can be stored twice.
+// of waits. What the topic never takes is final. Records can be stored twice.
 func (m *mail) sendAll(ctx context.Context, topic string, records []*Record) (at []uint64, err error) {
 	if len(records) == 0 {
 		return nil, nil
@@ -131,7 +131,7 @@ func (m *mail) sendAll(ctx context.Context, topic string, records []*Record) (at
 				return at, nil
 			}
 		}
-		if ctx.Err() != nil || errors.Is(err, ErrClosed) || errors.Is(err, codec.ErrLimit) {
+		if ctx.Err() != nil || errors.Is(err, ErrClosed) || isNeverTaken(err) {
 			return nil, err
 		}
 		m.consumer.sys.log.Error("a consumer cannot store records that failed, and tries again; their partition waits",
@@ -189,11 +189,14 @@ func (m *mail) put(ctx context.Context, topic string, r *Record) Verdict {
 	switch {
 	case err == nil:
 		return Settled()
-	case errors.Is(err, codec.ErrLimit):
+	case isNeverTaken(err):
 		return Stop(err)
 	}
 	return Verdict{action: verdictUnwanted}
 }
+
+// isNeverTaken: the record is too large for a topic, or has no key where one is needed.
+func isNeverTaken(err error) bool { return errors.Is(err, codec.ErrLimit) || errors.Is(err, ErrNoKey) }
 
 // letter makes a dead letter.
 func letter(o *ConsumerOptions, d *Delivery, err error) *Record {

@@ -123,6 +123,7 @@ func (o *ConsumerOptions) check(h Handler) error {
 		"HeartbeatInterval is %v: it must be positive and below SessionTimeout, %v", o.HeartbeatInterval, o.SessionTimeout)
 	require(o.CommitInterval > 0, "CommitInterval is %v: it must be positive; to commit by hand, set ManualCommit", o.CommitInterval)
 	require(o.DrainTimeout > 0, "DrainTimeout is %v: it must be positive", o.DrainTimeout)
+	require(o.Start.ago >= 0, "StartAgo is %v, which lies ahead: it must be 0 or more", o.Start.ago)
 	errs = append(errs, o.RetryBudget.check(), checkPolicy(o.OnFailure, o))
 	return errors.Join(errs...)
 }

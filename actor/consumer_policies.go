@@ -128,6 +128,13 @@ type parkKey struct{}
 
 func (parkKey) Failed(context.Context, *Delivery, error) Verdict { return Park() }
 
+func (parkKey) check(o *ConsumerOptions) error {
+	if checkName(parkedTopic(o.Group)) != nil {
+		return fmt.Errorf("ParkKey: the name of the group has %d characters, and can have %d: its parking topic is %s and that", len(o.Group), 63-len(parkedPrefix), parkedPrefix)
+	}
+	return nil
+}
+
 // If has one policy for errors that match, and another for the others: so that
 // what will never work is not tried again, say.
 func If(match func(error) bool, then, otherwise FailurePolicy) FailurePolicy {

@@ -213,3 +213,17 @@ func TestPoliciesAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// A letter that its topic never takes stops the partition, and is not tried for ever.
+func TestALetterWithoutAKey(t *testing.T) {
+	bubble(t, func(t *testing.T, s *System) {
+		declare(t, s, "orders", TopicConfig{})
+		declare(t, s, "letters", TopicConfig{Compaction: Compaction{Enabled: true}})
+		publish(t, s, 0, "a")
+		c := startConsumer(t, s, ConsumerOptions{OnFailure: DeadLetter("letters")}, newSick("a").handle)
+		synctest.Wait()
+		if err := c.Close(context.Background()); !errors.Is(err, ErrNoKey) {
+			t.Errorf("it ended with %v", err)
+		}
+	})
+}

@@ -335,6 +335,10 @@ func TestConsumerOptionsAreChecked(t *testing.T) {
 	declare(t, s, "orders", TopicConfig{})
 	good := ConsumerOptions{Group: "mailers", Topics: []string{"orders"}}
 	for says, spoil := range map[string]func(*ConsumerOptions){
+		"StartAgo is -1h0m0s": func(o *ConsumerOptions) { o.Start = StartAgo(-time.Hour) },
+		"and can have 56": func(o *ConsumerOptions) {
+			o.Group, o.OnFailure = strings.Repeat("g", 57), RetryInPlace(Backoff{}, ParkKey())
+		},
 		"names no topics":           func(o *ConsumerOptions) { o.Topics = nil },
 		"there is no such topic":    func(o *ConsumerOptions) { o.Topics = []string{"bills"} },
 		"a name consists of":        func(o *ConsumerOptions) { o.Group = "No" },

@@ -123,6 +123,9 @@ func (g *Group) rewind(ctx context.Context, to Move, o MoveOptions) (OffsetPlan,
 
 // move makes a plan and, unless it is to run dry, has the group carry it out.
 func (g *Group) move(ctx context.Context, d group.Description, stands map[TopicPartition]laneStand, to Move, o MoveOptions, command func([]group.Position) group.Command) (OffsetPlan, error) {
+	if to.named == moveAgo && to.ago < 0 {
+		return OffsetPlan{}, fmt.Errorf("MoveAgo: %v lies ahead: give a duration of 0 or more", to.ago)
+	}
 	p := planner{group: g, move: to, stands: stands, known: map[TopicPartition]group.PartitionDescription{}, now: time.Now()}
 	for _, one := range d.Partitions {
 		p.known[TopicPartition{one.Topic, one.Partition}] = one
