@@ -37,6 +37,7 @@ type Consumer struct {
 
 	mail        *mail
 	gate        *retryGate
+	replays     *replays
 	counts      consumerCounts
 	lanes       atomic.Pointer[[]*consumerLane] // that it has
 	concurrency atomic.Int64
@@ -63,7 +64,7 @@ func (s *System) NewConsumer(ctx context.Context, o ConsumerOptions, h Handler) 
 	}
 	c := &Consumer{sys: s, options: o, handler: h, ready: make(chan struct{}), ended: make(chan struct{}), topics: map[string]*Topic{}}
 	c.mail = &mail{consumer: c, boxes: map[string]*Publisher{}}
-	c.gate = newRetryGate(o.RetryBudget)
+	c.gate, c.replays = newRetryGate(o.RetryBudget), newReplays()
 	c.lanes.Store(new([]*consumerLane))
 	if err := c.prepare(ctx); err != nil {
 		return nil, fmt.Errorf("consumer of group %s: %w", o.Group, err)
@@ -77,6 +78,7 @@ func (s *System) NewConsumer(ctx context.Context, o ConsumerOptions, h Handler) 
 	s.consumers.add(c)
 	s.watches.then(c.pid, func() {
 		s.consumers.ended(c)
+		c.replays.end()
 		c.mail.close()
 		c.gate.close()
 		close(c.ended)
@@ -245,16 +247,19 @@ func (c *Consumer) CommitAsync(done func(error)) {
 }
 
 // Close stops handing out records, waits for those at work, at most DrainTimeout
-// and within ctx, commits unless that is manual, and leaves the group. It returns
-// what Err does, and what went wrong on the way.
+// and within ctx, commits unless that is manual, and leaves the group. Replays are
+// cut short. It returns what Err does, and what went wrong on the way.
 func (c *Consumer) Close(ctx context.Context) error {
+	c.replays.end()
 	c.sys.Send(c.pid, closeConsumer{ctx})
-	select {
-	case <-c.ended:
-		return c.Err()
-	case <-ctx.Done():
-		return errors.Join(fmt.Errorf("close the consumer of group %s: %w", c.options.Group, ctx.Err()), c.Err())
+	for _, over := range []<-chan struct{}{c.ended, c.replays.idle} {
+		select {
+		case <-over:
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("close the consumer of group %s: %w", c.options.Group, ctx.Err()), c.Err())
+		}
 	}
+	return c.Err()
 }
 
 // tell sends the actor a message that it answers with a consumerDone or an error.

@@ -23,7 +23,7 @@ const (
 	Rebalance              // an owner before had it, and gave the partition up
 	Timeout                // its handler ran out of time
 	Nack                   // its handler failed
-	Replay                 // the group was moved back, or this consumer was
+	Replay                 // the group was moved back, or this consumer was; or Consumer.Replay
 	Released               // its key was parked, and was released
 )
 
@@ -55,7 +55,8 @@ type Delivery struct {
 	ticket inflight.Ticket
 	lane   *consumerLane
 
-	released *released // it comes out of the parking, and has no ticket
+	released *released   // it comes out of the parking, and has no ticket
+	replay   *replayLane // it is of a replay, and of no lane
 }
 
 // EventTime is the time that the record says it is of; ok is false when it says
@@ -69,7 +70,14 @@ func (d *Delivery) EventTime() (t time.Time, ok bool) {
 
 // Progress tells the group that work on the record goes on. A handler that takes
 // long calls it now and then, so that its consumer does not count as stuck.
-func (d *Delivery) Progress() { d.lane.consumer.progress.Add(1) }
+func (d *Delivery) Progress() { d.consumer().progress.Add(1) }
+
+func (d *Delivery) consumer() *Consumer {
+	if d.replay != nil {
+		return d.replay.replay.consumer
+	}
+	return d.lane.consumer
+}
 
 // Ack says that a record is done, where ManualAck leaves that to the handler. It
 // may be called after the handler has returned, from any goroutine, and more than
@@ -77,6 +85,9 @@ func (d *Delivery) Progress() { d.lane.consumer.progress.Add(1) }
 // record was already acknowledged or has failed. Then the record may be delivered
 // again.
 func (d *Delivery) Ack() bool {
+	if d.replay != nil {
+		return d.replay.ack(d)
+	}
 	if d.released != nil {
 		return d.lane.consumer.options.ManualAck && d.released.ack()
 	}

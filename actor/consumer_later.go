@@ -43,7 +43,7 @@ type retryLater struct {
 }
 
 func (r retryLater) Failed(ctx context.Context, d *Delivery, err error) Verdict {
-	if d.later < len(r.delays) {
+	if d.later < len(r.delays) && d.replay == nil {
 		return Verdict{action: verdictLater, after: r.delays[d.later]}
 	}
 	return r.then.Failed(ctx, d, err)

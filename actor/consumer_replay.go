@@ -156,7 +156,7 @@ func (l *consumerLane) replayOne(ctx context.Context, h *heldKey, d *Delivery) (
 		if err == nil {
 			return l.resolve(ctx, h, d)
 		}
-		switch v := l.dispose(ctx, d, err); v.action {
+		switch v := l.consumer.dispose(ctx, d, err); v.action {
 		case verdictDone:
 			return l.resolve(ctx, h, d)
 		case verdictRetry:
@@ -177,7 +177,7 @@ func (l *consumerLane) replayOne(ctx context.Context, h *heldKey, d *Delivery) (
 
 // handleParked calls the handler, and with ManualAck waits for the acknowledgement.
 func (l *consumerLane) handleParked(ctx context.Context, d *Delivery) error {
-	if err := l.call(ctx, d); err != nil || !l.consumer.options.ManualAck {
+	if err := l.consumer.call(ctx, l.site, d); err != nil || !l.consumer.options.ManualAck {
 		return err
 	}
 	select {

@@ -4,7 +4,7 @@ import "sync/atomic"
 
 // consumerCounts are what a consumer has done about failures.
 type consumerCounts struct {
-	retries, later, letters, skipped, parked atomic.Int64
+	retries, later, letters, skipped, parked, replayed atomic.Int64
 }
 
 // ConsumerStats are counts since the consumer was made.
@@ -15,12 +15,13 @@ type ConsumerStats struct {
 	DeadLetters    int64
 	Skipped        int64 // on the user's orders
 	Parked         int64 // records that were parked, or put behind one that is
+	Replayed       int64 // records that Replay has delivered
 }
 
 // Stats returns what the consumer has done about failures.
 func (c *Consumer) Stats() ConsumerStats {
 	n := &c.counts
-	return ConsumerStats{Retries: n.retries.Load(), RetriesLater: n.later.Load(), RetriesWaiting: c.gate.waiting(), DeadLetters: n.letters.Load(), Skipped: n.skipped.Load(), Parked: n.parked.Load()}
+	return ConsumerStats{Retries: n.retries.Load(), RetriesLater: n.later.Load(), RetriesWaiting: c.gate.waiting(), DeadLetters: n.letters.Load(), Skipped: n.skipped.Load(), Parked: n.parked.Load(), Replayed: n.replayed.Load()}
 }
 
 // Parking says why partitions stall that the consumer has: they wait for room in the
@@ -44,4 +45,5 @@ func (s *ConsumerStats) add(o ConsumerStats) {
 	s.DeadLetters += o.DeadLetters
 	s.Skipped += o.Skipped
 	s.Parked += o.Parked
+	s.Replayed += o.Replayed
 }

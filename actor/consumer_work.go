@@ -31,7 +31,7 @@ func (l *consumerLane) work() {
 		if d == nil {
 			return
 		}
-		if err := l.call(ctx, d); err != nil {
+		if err := l.consumer.call(ctx, l.site, d); err != nil {
 			l.fail(ctx, d, err)
 		} else {
 			l.handled(d)
@@ -60,34 +60,35 @@ func (l *consumerLane) take() (*Delivery, context.Context) {
 	return nil, nil
 }
 
-func (l *consumerLane) call(ctx context.Context, d *Delivery) (err error) {
-	meter := l.consumer.sys.meter(d.Topic)
-	if meter == nil && l.site == nil {
-		return l.handle(ctx, d)
+// call calls the handler. site is where spans of the partition are begun.
+func (c *Consumer) call(ctx context.Context, site *telemetry.Site, d *Delivery) (err error) {
+	meter := c.sys.meter(d.Topic)
+	if meter == nil && site == nil {
+		return c.handle(ctx, d)
 	}
 	began := meter.Now()
-	span := l.span(d)
-	err = l.handle(span.Into(ctx), d)
+	span := spanOf(site, d)
+	err = c.handle(span.Into(ctx), d)
 	span.End(err)
 	meter.Processed(began, err)
 	return err
 }
 
-func (l *consumerLane) handle(ctx context.Context, d *Delivery) (err error) {
+func (c *Consumer) handle(ctx context.Context, d *Delivery) (err error) {
 	defer dataflow.Recovered(&err)
-	return l.consumer.handler(ctx, d)
+	return c.handler(ctx, d)
 }
 
-// span begins the span of a record that is sampled.
-func (l *consumerLane) span(d *Delivery) telemetry.BatchSpan {
-	if l.site == nil || len(d.Headers) == 0 {
+// spanOf begins the span of a record that is sampled.
+func spanOf(site *telemetry.Site, d *Delivery) telemetry.BatchSpan {
+	if site == nil || len(d.Headers) == 0 {
 		return telemetry.BatchSpan{}
 	}
 	c, ok := telemetry.Extract(d.Headers)
 	if !ok {
 		return telemetry.BatchSpan{}
 	}
-	return l.site.Start(1, []dataflow.Trace{{Context: c}})
+	return site.Start(1, []dataflow.Trace{{Context: c}})
 }
 
 func (l *consumerLane) settled(d *Delivery) {
@@ -143,7 +144,7 @@ func (l *consumerLane) fail(ctx context.Context, d *Delivery, err error) {
 		l.putBack(d, d)
 		return
 	}
-	switch v := l.dispose(ctx, d, err); v.action {
+	switch v := l.consumer.dispose(ctx, d, err); v.action {
 	case verdictDone:
 		l.settled(d)
 	case verdictRetry:
@@ -159,29 +160,29 @@ func (l *consumerLane) fail(ctx context.Context, d *Delivery, err error) {
 
 // dispose asks the policy, and does what takes the record alone: what is to be put
 // elsewhere is durable there before it counts as done.
-func (l *consumerLane) dispose(ctx context.Context, d *Delivery, err error) Verdict {
-	v := l.judge(ctx, d, err)
+func (c *Consumer) dispose(ctx context.Context, d *Delivery, err error) Verdict {
+	v := c.judge(ctx, d, err)
 	switch v.action {
 	case verdictDone:
-		l.consumer.counts.skipped.Add(1)
+		c.counts.skipped.Add(1)
 	case verdictLetter:
-		v = l.consumer.mail.put(ctx, v.topic, letter(&l.consumer.options, d, err))
+		v = c.mail.put(ctx, v.topic, letter(&c.options, d, err))
 		if v.action == verdictDone {
-			l.consumer.counts.letters.Add(1)
+			c.counts.letters.Add(1)
 		}
 	case verdictLater:
-		v = l.consumer.mail.put(ctx, laterTopic(l.consumer.options.Group, v.after), forLater(d, err))
+		v = c.mail.put(ctx, laterTopic(c.options.Group, v.after), forLater(d, err))
 		if v.action == verdictDone {
-			l.consumer.counts.later.Add(1)
+			c.counts.later.Add(1)
 		}
 	}
 	return v
 }
 
 // judge asks the policy. One that panics stops the partition.
-func (l *consumerLane) judge(ctx context.Context, d *Delivery, err error) (v Verdict) {
+func (c *Consumer) judge(ctx context.Context, d *Delivery, err error) (v Verdict) {
 	panicked := dataflow.Protect(func() error {
-		v = l.consumer.options.OnFailure.Failed(ctx, d, err)
+		v = c.options.OnFailure.Failed(ctx, d, err)
 		return nil
 	})
 	if panicked != nil {
@@ -225,11 +226,15 @@ func (d *Delivery) again(err error) *Delivery {
 	next := *d
 	next.Attempt++
 	next.here++
-	next.Cause, next.LastError = Nack, briefly(err)
-	if errors.Is(err, context.DeadlineExceeded) {
+	next.LastError = briefly(err)
+	switch {
+	case d.replay != nil: // it stays a replay
+	case errors.Is(err, context.DeadlineExceeded):
 		next.Cause = Timeout
+	default:
+		next.Cause = Nack
 	}
-	d.lane.consumer.counts.retries.Add(1)
+	d.consumer().counts.retries.Add(1)
 	return &next
 }
 

@@ -47,6 +47,42 @@ func ExampleGroup_Rewind() {
 	// a cake (replay)
 }
 
+// What was ordered at table 4 is delivered to one cook again. The group's commits stay
+// what they are, and other cooks notice nothing.
+func ExampleConsumer_Replay() {
+	ctx := context.Background()
+	table := func(n string) []actor.Header { return []actor.Header{{Key: "table", Value: []byte(n)}} }
+	system, end := kitchen(actor.Record{Value: []byte("tea"), Headers: table("4")}, actor.Record{Value: []byte("a cake"), Headers: table("7")},
+		actor.Record{Value: []byte("a biscuit"), Headers: table("4")})
+	defer end()
+	served := make(chan struct{}, 3)
+	cook, err := system.NewConsumer(ctx, actor.ConsumerOptions{Group: "cooks", Topics: []string{"orders"}},
+		func(_ context.Context, d *actor.Delivery) error {
+			fmt.Printf("%s (%v)\n", d.Value, d.Cause)
+			served <- struct{}{}
+			return nil
+		})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for range 3 {
+		<-served
+	}
+	done, err := cook.Replay(ctx, actor.ReplayRange{To: actor.FromEnd(), Match: actor.MatchHeader("table", []byte("4"))})
+	fmt.Println("read", done.Read, "handled", done.Handled, "failed", done.Failed, err)
+	if err := cook.Close(ctx); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// tea (first)
+	// a cake (first)
+	// a biscuit (first)
+	// tea (replay)
+	// a biscuit (replay)
+	// read 3 handled 2 failed 0 <nil>
+}
+
 // A reset is for a group without members.
 func ExampleGroup_Reset() {
 	ctx := context.Background()

@@ -139,6 +139,16 @@ func (t Topic[T]) NewConsumer(ctx context.Context, e Engine, group string, h Han
 	return &Consumer[T]{c}, nil
 }
 
+// Matching is a filter for actor.ReplayRange, by value. Tombstones, and records that
+// cannot be decoded, do not match.
+func (t Topic[T]) Matching(f func(T) bool) func(*actor.Record) bool {
+	decode := codec.DecoderInto(t.codec)
+	return func(r *actor.Record) bool {
+		var v T
+		return r.Value != nil && guarded(decode, r.Value, &v) == nil && f(v)
+	}
+}
+
 // decoding is a handler that decodes for another.
 func decoding[T any](c Codec[T], h Handler[T]) actor.Handler {
 	decode := codec.DecoderInto(c)

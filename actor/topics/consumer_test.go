@@ -138,3 +138,17 @@ var _ codec.Codec[[]byte] = asIs{}
 func (asIs) Append(dst []byte, v []byte) ([]byte, error) { return append(dst, v...), nil }
 func (asIs) Decode(b []byte) ([]byte, error)             { return append([]byte{}, b...), nil }
 func (asIs) Name() string                                { return "as-is" }
+
+// A filter by value passes over what has none, and what it cannot decode.
+func TestMatching(t *testing.T) {
+	numbers := fresh[int]().AsJSON()
+	match := numbers.Matching(func(n int) bool { return n%2 == 0 })
+	for value, want := range map[string]bool{"2": true, "3": false, `"2"`: false, "": false} {
+		if match(&actor.Record{Value: []byte(value)}) != want {
+			t.Errorf("%q: the other way round", value)
+		}
+	}
+	if match(&actor.Record{}) {
+		t.Error("a tombstone matches")
+	}
+}

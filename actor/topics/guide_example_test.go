@@ -90,6 +90,47 @@ func ExampleConcurrency() {
 	// Output: map[ada:[o1 o2] bob:[o3] eve:[o4]]
 }
 
+// One customer's orders are delivered to a waiter again. The records are decoded to be
+// looked at; what cannot be decoded is left out.
+func ExampleTopic_Matching() {
+	ctx := context.Background()
+	e := bar{actor.NewSystem(storagefake.New())}
+	defer e.system.Close(ctx)
+	orders := topics.Of[Order]("orders")
+	for _, o := range []Order{{"o1", "ada"}, {"o2", "bob"}, {"o3", "ada"}} {
+		if err := send(ctx, e, orders, o); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	served := make(chan struct{}, 3)
+	waiter, err := orders.NewConsumer(ctx, e, "waiters", func(_ context.Context, d *topics.Delivery[Order]) error {
+		if d.Cause == actor.Replay {
+			fmt.Println("again:", d.Value.ID)
+			return nil
+		}
+		served <- struct{}{}
+		return nil
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for range 3 {
+		<-served
+	}
+	done, err := waiter.Replay(ctx, actor.ReplayRange{To: actor.FromEnd(),
+		Match: orders.Matching(func(o Order) bool { return o.Customer == "ada" })})
+	fmt.Println("handled", done.Handled, "of", done.Read, err)
+	if err := waiter.Close(ctx); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// again: o1
+	// again: o3
+	// handled 2 of 3 <nil>
+}
+
 // A job keeps a group up to date, which tells how far it is behind.
 func ExampleTopic_InGroup() {
 	ctx := context.Background()
