@@ -30,7 +30,8 @@ type Expected struct {
 	Offset uint64
 }
 
-// KeyConflictError is an ErrKeyConflict and says what there is.
+// KeyConflictError is an ErrKeyConflict and says what there is. To go on, read the
+// records of the key from behind the one that was expected, and decide anew.
 type KeyConflictError struct {
 	Topic     string
 	Partition int

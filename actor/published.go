@@ -47,6 +47,8 @@ type publishedBatch struct {
 	bytes     int // in the publisher's room
 	began     time.Time
 	callbacks []callback
+	expects   *Expected // of a key; nil: nothing
+	unsure    bool      // it may have been stored by a try that was lost
 
 	settled chan struct{} // closed once the fields below are final and the callbacks were called
 	base    uint64        // NoOffset: not known

@@ -28,6 +28,7 @@ type publisherLane struct {
 	posted   []*publishedBatch // under way, or failed: in order
 	untold   []*publishedBatch // those that somebody still waits for: in the order of their making
 	underWay int
+	alone    bool   // the last that is under way expects something: nothing is posted behind it
 	failed   error  // of the first batch that failed
 	next     uint64 // sequence of the next batch that has none
 	start    uint64 // sequence the publisher began with
@@ -132,7 +133,7 @@ func (l *publisherLane) take() (b *publishedBatch, more bool) {
 		l.failed = fmt.Errorf("%w: the partition does not say what it has", ErrUnknown)
 		l.rouse()
 	}
-	if l.failed != nil || l.underWay >= batchesUnderWay {
+	if l.failed != nil || l.alone || l.underWay >= batchesUnderWay {
 		return nil, true
 	}
 	if len(l.queue) == 0 && l.open != nil && l.underWay == 0 {
@@ -148,6 +149,7 @@ func (l *publisherLane) take() (b *publishedBatch, more bool) {
 	l.number(b)
 	l.posted = append(l.posted, b)
 	l.underWay++
+	l.alone = b.expects != nil
 	return b, true
 }
 
@@ -171,7 +173,7 @@ func (l *publisherLane) post(b *publishedBatch) {
 		return
 	}
 	begins, meter, count, began := b.section.First == l.start, l.publisher.meter, b.section.Count, l.publisher.meter.Now()
-	o := &order{section: b.section, begins: begins, exact: begins}
+	o := &order{section: b.section, begins: begins, exact: begins, expects: b.expects}
 	o.done = func(ack Ack, err error) {
 		l.ref.gate.leave(size)
 		meter.Sent(count, began, err)
@@ -189,19 +191,31 @@ func (l *publisherLane) returned(b *publishedBatch, ack Ack, err error) {
 		return
 	}
 	l.underWay--
-	if err == nil {
+	l.alone = l.alone && b.expects == nil
+	ended := err == nil || b.unmet(err)
+	switch {
+	case err == nil:
 		l.tries = 0
-		l.posted = slices.Delete(l.posted, i, i+1)
 		b.stored(ack)
-	} else if l.failed == nil {
-		l.failed = err
+	case ended:
+		err = l.giveBack(b, err)
+	default:
+		b.unsure = b.unsure || b.expects != nil && errors.Is(err, ErrUnknown)
+		if l.failed == nil {
+			l.failed = err
+		}
+	}
+	if ended {
+		l.posted = slices.Delete(l.posted, i, i+1)
 	}
 	l.rouse()
 	l.mu.Unlock()
 	if err == nil {
 		releaseSection(b.section)
 		b.section.Records = nil
-		l.end(b, nil)
+	}
+	if ended {
+		l.end(b, err)
 	}
 }
 
@@ -245,6 +259,9 @@ func (l *publisherLane) recover() {
 	l.expire(cause)
 	if errors.Is(cause, ErrOutOfSequence) {
 		l.lost = true // it is the first that failed, so the partition has something else in mind
+	}
+	if slices.ContainsFunc(l.posted, func(b *publishedBatch) bool { return b.unsure }) {
+		l.lost = true // lest a conflict be with its own record
 	}
 	if l.lost && !l.ask() {
 		l.rouse() // it is asked again
@@ -349,6 +366,7 @@ func (l *publisherLane) renumber(at producerStand) {
 		l.start = l.next
 	}
 	for _, b := range l.posted {
+		b.unsure = b.unsure && !at.known
 		if end := b.section.First + uint64(b.section.Count); !ours || end > at.next {
 			b.numbered = false
 			l.number(b)

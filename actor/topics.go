@@ -53,7 +53,7 @@ type TopicConfig struct {
 	Retention   Retention  // default DefaultRetention; for ever if the topic is compacted
 	Compaction  Compaction // default: none
 	// KeyIndex has each partition know the newest record of each of its keys, so that
-	// appends can say what they expect of one: see Producer.AppendIf. It takes 64 bytes
+	// appends can say what they expect of one: see Publisher.PublishIf. It takes 64 bytes
 	// of memory for each key, up to KeyIndexBytes (see PartitionLimits), and opening a
 	// partition takes as long as reading it. For the life of the topic.
 	KeyIndex bool

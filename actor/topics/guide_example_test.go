@@ -2,6 +2,7 @@ package topics_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -88,6 +89,78 @@ func ExampleConcurrency() {
 	}
 	fmt.Println(served)
 	// Output: map[ada:[o1 o2] bob:[o3] eve:[o4]]
+}
+
+// An account is the sum of its events. A withdrawal is decided on what was read, and
+// appended only if that is still all there is: of two that would overdraw the account
+// together, the second reads on and is refused.
+func ExampleProducer_SendIf() {
+	ctx := context.Background()
+	e := bar{actor.NewSystem(storagefake.New())}
+	defer e.system.Close(ctx)
+	type event struct {
+		Account string
+		Amount  int
+	}
+	accounts := topics.Of[event]("accounts").KeyIndex().KeyedBy(func(v event) []byte { return []byte(v.Account) })
+	producer, err := accounts.NewProducer(ctx, e)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer producer.Close(ctx)
+
+	// read returns what an account holds, and where its newest event is.
+	read := func(account string) (sum int, newest uint64, err error) {
+		reader, err := accounts.NewReader(ctx, e, topics.UntilEnd())
+		if err != nil {
+			return 0, 0, err
+		}
+		defer reader.Close()
+		newest = actor.NoOffset
+		for entry, err := range reader.All(ctx) {
+			if err != nil {
+				return 0, 0, err
+			}
+			if entry.Value.Account == account {
+				sum, newest = sum+entry.Value.Amount, entry.Offset
+			}
+		}
+		return sum, newest, nil
+	}
+	add := func(who string, amount int, sum int, newest uint64) {
+		for {
+			if sum+amount < 0 {
+				fmt.Printf("%s: no, there are %d\n", who, sum)
+				return
+			}
+			_, err := producer.SendIf(ctx, actor.Expected{Offset: newest}, topics.Message[event]{Value: event{"ada", amount}})
+			if err == nil {
+				fmt.Printf("%s: %+d\n", who, amount)
+				return
+			}
+			if !errors.Is(err, actor.ErrKeyConflict) {
+				fmt.Println(err)
+				return
+			}
+			if sum, newest, err = read("ada"); err != nil {
+				fmt.Println(err)
+				return
+			}
+		}
+	}
+	add("the till", 100, 0, actor.NoOffset)
+	sum, newest, err := read("ada")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	add("bob", -70, sum, newest)
+	add("eve", -50, sum, newest) // who has read the same
+	// Output:
+	// the till: +100
+	// bob: -70
+	// eve: no, there are 30
 }
 
 // One customer's orders are delivered to a waiter again. The records are decoded to be

@@ -129,19 +129,50 @@ func (p *Producer[T]) PublishFunc(ctx context.Context, m Message[T], done func(a
 	})
 }
 
+// SendIf publishes messages to one partition, all or none, provided that the newest
+// record of a key is where the caller believes it to be, and waits until they are as
+// durable as the topic promises. It says where the first went; the others follow densely.
+// If the expectation is not met, nothing is stored, and the error is an
+// actor.KeyConflictError. The topic must have a KeyIndex. Where e has no key, it is that
+// of the first message. See actor.Publisher.PublishIf.
+func (p *Producer[T]) SendIf(ctx context.Context, e actor.Expected, messages ...Message[T]) (actor.Published, error) {
+	enc := p.arenas.Get().(*encoder[T])
+	defer p.arenas.Put(enc)
+	enc.reset()
+	records := make([]codec.Record, len(messages))
+	for i := range messages {
+		if err := p.record(enc, &records[i], &messages[i]); err != nil {
+			return actor.Published{Partition: actor.AnyPartition, Offset: actor.NoOffset}, err
+		}
+	}
+	if e.Key == nil && len(records) > 0 {
+		e.Key = records[0].Key
+	}
+	return p.publisher.PublishIf(ctx, actor.AnyPartition, e, records)
+}
+
 // encoded calls f with the record of a message. It belongs to f until f returns.
 func (p *Producer[T]) encoded(m *Message[T], f func(*codec.Record) error) error {
 	e := p.arenas.Get().(*encoder[T])
 	defer p.arenas.Put(e)
 	e.reset()
-	r := codec.Record{Key: m.Key, Headers: m.Headers, Time: m.Time.UnixMilli()}
+	var r codec.Record
+	if err := p.record(e, &r, m); err != nil {
+		return err
+	}
+	return f(&r)
+}
+
+// record makes a record of a message. It is valid until the encoder is reset.
+func (p *Producer[T]) record(e *encoder[T], r *codec.Record, m *Message[T]) error {
+	*r = codec.Record{Key: m.Key, Headers: m.Headers, Time: m.Time.UnixMilli()}
 	if m.Time.IsZero() {
 		r.Time = time.Now().UnixMilli()
 	}
-	if err := e.message(&r, m); err != nil {
+	if err := e.message(r, m); err != nil {
 		return fmt.Errorf("publish to topic %s: the message cannot be encoded: %w", p.topic.name, err)
 	}
-	return f(&r)
+	return nil
 }
 
 // message sets key and value of a record, by code that may be the user's.

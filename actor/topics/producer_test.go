@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/troupestream/troupe/actor"
+	"github.com/troupestream/troupe/internal/partitioner"
 )
 
 type testEngine struct{ sys *actor.System }
@@ -167,5 +170,35 @@ func BenchmarkProducer(b *testing.B) {
 	}
 	if err := p.Close(ctx); err != nil {
 		b.Fatal(err)
+	}
+}
+
+// SendIf expects something of the key of its first message, unless it is told another,
+// and stores all its messages or none.
+func TestSendIf(t *testing.T) {
+	ctx, sys := engine(t)
+	topic := fresh[string]().Partitions(3).KeyIndex().KeyedBy(func(s string) []byte { return []byte(s[:1]) })
+	p, err := topic.NewProducer(ctx, testEngine{sys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close(ctx)
+	first, err := p.SendIf(ctx, actor.Expected{Offset: actor.NoOffset}, Message[string]{Value: "a1"}, Message[string]{Value: "b1"}, Message[string]{Value: "a2"})
+	if err != nil || first.Partition != partitioner.Keyed([]byte("a"), 3) || first.Offset != 0 {
+		t.Fatalf("a new key: %+v, %v", first, err)
+	}
+	var conflict *actor.KeyConflictError
+	if _, err := p.SendIf(ctx, actor.Expected{Offset: actor.NoOffset}, Message[string]{Value: "a3"}); !errors.As(err, &conflict) ||
+		conflict.Topic != topic.name || conflict.Partition != first.Partition || conflict.Actual != 2 {
+		t.Errorf("a key that there is: %v", err)
+	}
+	if at, err := p.SendIf(ctx, actor.Expected{Key: []byte("a"), Offset: 2}, Message[string]{Key: []byte("c"), Value: "c1"}); err != nil || at.Partition != first.Partition || at.Offset != 3 {
+		t.Errorf("another key's: %+v, %v", at, err)
+	}
+	if _, err := p.SendIf(ctx, actor.Expected{Offset: 2}); err == nil {
+		t.Error("nothing was taken")
+	}
+	if got := partition(ctx, t, topic, strconv.Itoa(first.Partition)).Values; !slices.Equal(got, []string{"a1", "b1", "a2", "c1"}) {
+		t.Errorf("it holds %q", got)
 	}
 }

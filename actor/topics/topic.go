@@ -22,6 +22,9 @@ type Topic[T any] struct {
 	durability  *actor.Durability
 	compression *actor.Compression
 	retention   *actor.Retention
+	compaction  *actor.Compaction
+	timestamps  *actor.Timestamps
+	keyIndex    bool
 	key         func(T) []byte
 	codec       Codec[T]
 	start       topology.Start
@@ -65,6 +68,29 @@ func (t Topic[T]) Compression(c actor.Compression) Topic[T] {
 // did, and a new one keeps records for actor.DefaultRetention.
 func (t Topic[T]) Retention(r actor.Retention) Topic[T] {
 	t.retention = &r
+	return t
+}
+
+// Compaction has the topic keep the newest record of each key, for ever unless Retention
+// is set, too. Without it, an existing topic keeps what it did, and a new one compacts
+// nothing. The zero value says that it is not compacted.
+func (t Topic[T]) Compaction(c actor.Compaction) Topic[T] {
+	t.compaction = &c
+	return t
+}
+
+// Timestamps sets which time records have. Without it, an existing topic keeps what it
+// has, and a new one has actor.CreateTime.
+func (t Topic[T]) Timestamps(s actor.Timestamps) Topic[T] {
+	t.timestamps = &s
+	return t
+}
+
+// KeyIndex has the topic know the newest record of each key, which Producer.SendIf
+// needs: see actor.TopicConfig. It is for life. Without it, an existing topic keeps what
+// it has, and a new one has none.
+func (t Topic[T]) KeyIndex() Topic[T] {
+	t.keyIndex = true
 	return t
 }
 
@@ -153,5 +179,12 @@ func (t Topic[T]) open(ctx context.Context) (*actor.Topic, error) {
 	if t.retention != nil {
 		config.Retention = *t.retention
 	}
+	if t.compaction != nil {
+		config.Compaction = *t.compaction
+	}
+	if t.timestamps != nil {
+		config.Timestamps = *t.timestamps
+	}
+	config.KeyIndex = config.KeyIndex || t.keyIndex
 	return sys.Declare(ctx, t.name, config)
 }

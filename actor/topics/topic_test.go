@@ -245,3 +245,47 @@ func TestRetentionOfATopic(t *testing.T) {
 		}
 	}
 }
+
+// Whoever sets nothing takes what there is; whoever sets something else is told in
+// what it differs.
+func TestSettingsOfATopic(t *testing.T) {
+	ctx, sys := engine(t)
+	compacted := actor.Compaction{Enabled: true, MinCleanableDirtyRatio: 0.3}
+	topic := fresh[int]()
+	if _, err := topic.Compaction(compacted).KeyIndex().Timestamps(actor.LogAppendTime).Source().Splits(ctx); err != nil {
+		t.Fatal(err)
+	}
+	has, err := sys.Topic(ctx, topic.name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := has.Config()
+	if c := config.Compaction; !c.Enabled || c.MinCleanableDirtyRatio != 0.3 || c.DeleteRetention != actor.DefaultDeleteRetention {
+		t.Errorf("compaction is %+v", c)
+	}
+	if !config.KeyIndex || config.Timestamps != actor.LogAppendTime || !config.Retention.Forever && config.Retention != (actor.Retention{}) {
+		t.Errorf("it is %+v", config)
+	}
+	plain := fresh[int]()
+	if _, err := plain.Source().Splits(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for says, other := range map[string]Topic[int]{
+		"": topic.Compaction(compacted).KeyIndex().Timestamps(actor.LogAppendTime),
+		"it has compaction delete-retention 24h0m0s, dirty-ratio 0.3, not none":                                      topic.Compaction(actor.Compaction{}),
+		"it has compaction delete-retention 24h0m0s, dirty-ratio 0.3, not delete-retention 24h0m0s, dirty-ratio 0.5": topic.Compaction(actor.Compaction{Enabled: true}),
+		"it has timestamps append, not create":                                                                       topic.Timestamps(actor.CreateTime),
+		"it has key index false, not true":                                                                           plain.KeyIndex(),
+		"it has compaction none, not delete-":                                                                        plain.Compaction(compacted),
+		"it has timestamps create, not append":                                                                       plain.Timestamps(actor.LogAppendTime),
+		"a compaction that is not enabled":                                                                           plain.Compaction(actor.Compaction{MinCompactionLag: time.Second}),
+	} {
+		_, err := other.Source().Splits(ctx)
+		switch {
+		case says == "" && err != nil:
+			t.Errorf("the same again: %v", err)
+		case says != "":
+			requireError(t, err, other.name, says)
+		}
+	}
+}
