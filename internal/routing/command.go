@@ -46,20 +46,20 @@ type Effect interface{ effect() }
 
 // The effects.
 type (
-	// ExchangeDeclared: there is a new exchange.
+	// ExchangeDeclared says that there is a new exchange.
 	ExchangeDeclared struct{ Exchange }
-	// ExchangeDeleted: an exchange is gone.
+	// ExchangeDeleted says that an exchange is gone.
 	ExchangeDeleted struct {
 		Exchange
 		Auto bool // for want of bindings, not by its name
 	}
-	// TargetDeclared: there is a new queue or topic.
+	// TargetDeclared says that there is a new queue or topic.
 	TargetDeclared struct{ Destination }
-	// TargetDeleted: a queue or topic is gone.
+	// TargetDeleted says that a queue or topic is gone.
 	TargetDeleted struct{ Destination }
-	// Bound: there is a new binding. Its arguments are sorted by name.
+	// Bound says that there is a new binding. Its arguments are sorted by name.
 	Bound struct{ Binding }
-	// Unbound: a binding is gone.
+	// Unbound says that a binding is gone.
 	Unbound struct{ Binding }
 )
 

@@ -9,7 +9,7 @@ func (t *Table) declareExchange(x Exchange) error {
 	if current := t.lookup(x.Name); current != nil {
 		return current.equivalent(&x)
 	}
-	if t.exchanges.live > t.limits.Exchanges { // the default one is not counted
+	if int(t.exchanges.live) > t.limits.Exchanges { // the default one is not counted
 		return over("Exchanges", t.limits.Exchanges, "one exchange more is too many")
 	}
 	t.add(x, newIndex(t, &x))

@@ -27,7 +27,7 @@ func newIndex(t *Table, x *Exchange) index {
 // directIndex finds bindings by their keys.
 type directIndex struct {
 	hasher hasher
-	byKey  smap[string, cow[*Target]]
+	byKey  smap[string, targetList]
 }
 
 func (x *directIndex) add(b *bound) {
@@ -38,7 +38,7 @@ func (x *directIndex) remove(b *bound) {
 	hash := x.hasher.of(b.Key)
 	list := x.byKey.get(hash, b.Key)
 	list.remove(b.target)
-	if len(list.all()) == 0 {
+	if list.empty() {
 		x.byKey.delete(hash, b.Key)
 	}
 }
@@ -55,7 +55,10 @@ func (x *directIndex) route(r *Router) {
 
 func (x *directIndex) routeKey(r *Router, key string) {
 	if list := x.byKey.get(x.hasher.of(key), key); list != nil {
-		r.reachAll(list.all())
+		r.reachAll(list.more.all()) // before the first: see targetList
+		if t := list.first.Load(); t != nil {
+			r.reach(t)
+		}
 	}
 }
 

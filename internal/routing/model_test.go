@@ -108,7 +108,9 @@ func (n *naive) matching(x Exchange, m Message) (out []Destination) {
 		if b.Source != x.Name {
 			continue
 		}
-		takes := func(key string) bool { return x.Type == Direct && key == b.Key || x.Type == Topic && naiveTopic(b.Key, key) }
+		takes := func(key string) bool {
+			return x.Type == Direct && key == b.Key || x.Type == Topic && naiveTopic(b.Key, key)
+		}
 		if x.Type == Fanout || slices.ContainsFunc(keys, takes) || x.Type == Headers && naiveHeaders(b.Args, m.Headers) {
 			out = append(out, b.Destination)
 		}

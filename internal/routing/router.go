@@ -38,8 +38,8 @@ type Router struct {
 	reached marks       // targets, and exchanges, that the message came to
 	pending []*exchange // came to, but yet to be routed by
 	matched bool        // a binding of the exchange at hand
-	words   []word      // of the key at hand
-	rests   marks       // nodes below # that the key at hand came to
+	walk    walk        // through the trie of a topic exchange
+	cache   keyCache    // of such walks
 }
 
 // Router returns a new router. It may be asked for by any goroutine.
@@ -130,35 +130,4 @@ func (r *Router) reachAll(targets []*Target) {
 	for _, t := range targets {
 		r.reach(t)
 	}
-}
-
-// word is a word of a key, with its hash once that was needed.
-type word struct {
-	text string
-	hash uint64 // 0: not yet known
-}
-
-// split makes a key the one at hand.
-func (r *Router) split(key string) {
-	r.rests.reset()
-	r.words = r.words[:0]
-	if key == "" {
-		return
-	}
-	begin := 0
-	for i := range len(key) {
-		if key[i] == '.' {
-			r.words = append(r.words, word{text: key[begin:i]})
-			begin = i + 1
-		}
-	}
-	r.words = append(r.words, word{text: key[begin:]})
-}
-
-func (r *Router) word(i int) word {
-	w := &r.words[i]
-	if w.hash == 0 {
-		w.hash = r.table.hasher.of(w.text)
-	}
-	return *w
 }

@@ -10,15 +10,19 @@ import (
 // change made meanwhile either all or nothing. Values live in their entries, so
 // that the address of a value holds for as long as its key is there.
 //
-// It is open addressing with linear probing. A key is removed by putting a
+// One entry alone needs no slots. More are in open addressing with linear probing. A key is removed by putting a
 // tombstone into its slot; slots that are full of entries and tombstones are
 // replaced as a whole, while readers go on with those they hold. The caller
 // hashes: see hasher.
 type smap[K comparable, V any] struct {
+	// only is the entry of a map that never had two since it was empty. When the
+	// second comes the first stays here as well, because a reader that saw no
+	// slots looks here next.
+	only  atomic.Pointer[entry[K, V]]
 	slots atomic.Pointer[[]atomic.Pointer[entry[K, V]]]
 	// Of the writer alone.
-	live int // entries
-	used int // entries and tombstones
+	live int32 // entries
+	used int32 // entries and tombstones in slots
 }
 
 type entry[K comparable, V any] struct {
@@ -43,6 +47,9 @@ func (h hasher) of(s string) uint64 { return maphash.String(h.seed, s) | 1<<63 }
 func (m *smap[K, V]) get(hash uint64, key K) *V {
 	slots := m.slots.Load()
 	if slots == nil {
+		if e := m.only.Load(); e != nil && e.hash == hash && e.key == key {
+			return &e.value
+		}
 		return nil
 	}
 	mask := uint64(len(*slots) - 1)
@@ -60,11 +67,15 @@ func (m *smap[K, V]) get(hash uint64, key K) *V {
 // put adds a key that is not there, and returns the address of its value, which
 // is v. Readers see the key with v.
 func (m *smap[K, V]) put(hash uint64, key K, v V) *V {
-	m.makeRoom()
 	e := &entry[K, V]{hash: hash, key: key, value: v}
-	place(*m.slots.Load(), e)
+	if m.live == 0 {
+		m.only.Store(e)
+	} else {
+		m.makeRoom()
+		place(*m.slots.Load(), e)
+		m.used++
+	}
 	m.live++
-	m.used++
 	return &e.value
 }
 
@@ -78,37 +89,44 @@ func (m *smap[K, V]) getOrPut(hash uint64, key K) *V {
 	return m.put(hash, key, zero)
 }
 
-// delete removes a key, if it is there. At most three of four slots are ever
-// used, so that a search ends.
+// delete removes a key, if it is there.
 func (m *smap[K, V]) delete(hash uint64, key K) {
-	slots := m.slots.Load()
-	if slots == nil {
+	if m.get(hash, key) == nil {
 		return
 	}
-	mask := uint64(len(*slots) - 1)
-	for i := hash; ; i++ {
-		slot := &(*slots)[i&mask]
-		e := slot.Load()
-		if e == nil {
-			return
-		}
-		if e.hash == hash && e.key == key {
-			slot.Store(new(entry[K, V]))
-			m.live--
-			break
-		}
+	m.live--
+	if e := m.only.Load(); e != nil && e.hash == hash && e.key == key {
+		m.only.Store(nil)
 	}
-	if m.live == 0 {
+	slots := m.slots.Load()
+	switch {
+	case slots == nil:
+	case m.live == 0:
 		m.slots.Store(nil)
 		m.used = 0
-	} else if m.live*8 < len(*slots) {
-		m.resize()
+	default:
+		bury(*slots, hash, key)
+		if int(m.live)*8 < len(*slots) {
+			m.resize()
+		}
 	}
 }
 
-// makeRoom makes sure that one more slot may be used.
+// bury puts a tombstone into the slot of a key.
+func bury[K comparable, V any](slots []atomic.Pointer[entry[K, V]], hash uint64, key K) {
+	mask := uint64(len(slots) - 1)
+	for i := hash; ; i++ {
+		if e := slots[i&mask].Load(); e.hash == hash && e.key == key {
+			slots[i&mask].Store(new(entry[K, V]))
+			return
+		}
+	}
+}
+
+// makeRoom makes sure that one more slot may be used, and that one of four is
+// always free, so that every search ends.
 func (m *smap[K, V]) makeRoom() {
-	if slots := m.slots.Load(); slots == nil || (m.used+1)*4 > len(*slots)*3 {
+	if slots := m.slots.Load(); slots == nil || int(m.used+1)*4 > len(*slots)*3 {
 		m.resize()
 	}
 }
@@ -117,7 +135,7 @@ func (m *smap[K, V]) makeRoom() {
 // at most half full, without tombstones.
 func (m *smap[K, V]) resize() {
 	size := minSlots
-	for size < (m.live+1)*2 {
+	for size < int(m.live+1)*2 {
 		size *= 2
 	}
 	slots := make([]atomic.Pointer[entry[K, V]], size)
@@ -133,6 +151,9 @@ func (m *smap[K, V]) entries() func(func(*entry[K, V]) bool) {
 	return func(yield func(*entry[K, V]) bool) {
 		slots := m.slots.Load()
 		if slots == nil {
+			if e := m.only.Load(); e != nil {
+				yield(e)
+			}
 			return
 		}
 		for i := range *slots {

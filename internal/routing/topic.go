@@ -19,89 +19,105 @@ import (
 // each word, and a walk takes at most as many steps as the key has words times
 // the nodes of the trie.
 type topicIndex struct {
-	hasher hasher
-	root   node
-	rests  ids // of the nodes below #
+	hasher  hasher
+	root    node
+	rests   ids           // of the nodes below #
+	version atomic.Uint64 // of all of it: see keyCache
 }
 
 // node is where the patterns are that begin with the words on the way to it.
 type node struct {
-	here  cow[*Target] // of the patterns that end here
-	words atomic.Pointer[smap[string, node]]
+	here  targetList // of the patterns that end here
+	tail  targetList // of those that end with # after here
+	words smap[string, node]
 	star  atomic.Pointer[node]
 	rest  atomic.Pointer[restNode]
 }
 
-// restNode is the node below #.
+// restNode is the node below a # that is not the last. It has words alone.
 type restNode struct {
-	node
-	id uint32
+	words smap[string, node]
+	id    uint32
 }
 
 func (n *node) empty() bool {
-	return len(n.here.all()) == 0 && n.words.Load() == nil && n.star.Load() == nil && n.rest.Load() == nil
+	return n.here.empty() && n.tail.empty() && n.words.live == 0 && n.star.Load() == nil && n.rest.Load() == nil
 }
 
-func (x *topicIndex) add(b *bound)    { x.grow(&x.root, patternOf(b.Key)).here.add(b.target) }
-func (x *topicIndex) remove(b *bound) { x.prune(&x.root, patternOf(b.Key), b.target) }
-
-// grow returns the node of a pattern, and makes the nodes on the way that are
-// missing.
-func (x *topicIndex) grow(n *node, pattern []string) *node {
-	for _, word := range pattern {
-		n = x.child(n, word)
-	}
-	return n
+func (x *topicIndex) add(b *bound) {
+	x.grow(&x.root, patternOf(b.Key), b.target)
+	x.version.Add(1)
 }
 
-func (x *topicIndex) child(n *node, word string) *node {
-	switch word {
-	case "*":
+func (x *topicIndex) remove(b *bound) {
+	x.prune(&x.root, patternOf(b.Key), b.target)
+	x.version.Add(1)
+}
+
+// grow adds a target to what is below a node, and makes the nodes on the way
+// that are missing.
+func (x *topicIndex) grow(n *node, pattern []string, t *Target) {
+	for len(pattern) > 0 {
+		if pattern[0] == "#" {
+			if len(pattern) == 1 {
+				n.tail.add(t)
+				return
+			}
+			if n.rest.Load() == nil {
+				n.rest.Store(&restNode{id: x.rests.take()})
+			}
+			n, pattern = x.word(&n.rest.Load().words, pattern[1]), pattern[2:]
+			continue
+		}
+		if pattern[0] != "*" {
+			n, pattern = x.word(&n.words, pattern[0]), pattern[1:]
+			continue
+		}
 		if n.star.Load() == nil {
 			n.star.Store(new(node))
 		}
-		return n.star.Load()
-	case "#":
-		if n.rest.Load() == nil {
-			n.rest.Store(&restNode{id: x.rests.take()})
-		}
-		return &n.rest.Load().node
+		n, pattern = n.star.Load(), pattern[1:]
 	}
-	if n.words.Load() == nil {
-		n.words.Store(new(smap[string, node]))
-	}
-	return n.words.Load().getOrPut(x.hasher.of(word), word)
+	n.here.add(t)
 }
 
-// prune takes a target from the node of a pattern, and away the nodes on the way
+func (x *topicIndex) word(words *smap[string, node], word string) *node {
+	return words.getOrPut(x.hasher.of(word), word)
+}
+
+// prune takes a target from what is below a node, and away the nodes on the way
 // to it that nothing is left of. A router that is there meanwhile goes on with
 // what it holds.
 func (x *topicIndex) prune(n *node, pattern []string, t *Target) {
-	if len(pattern) == 0 {
+	switch {
+	case len(pattern) == 0:
 		n.here.remove(t)
-		return
-	}
-	word, pattern := pattern[0], pattern[1:]
-	child := x.child(n, word)
-	x.prune(child, pattern, t)
-	if child.empty() {
-		x.cut(n, word)
+	case pattern[0] == "#" && len(pattern) == 1:
+		n.tail.remove(t)
+	case pattern[0] == "#":
+		rest := n.rest.Load()
+		x.pruneWord(&rest.words, pattern[1:], t)
+		if rest.words.live == 0 {
+			n.rest.Store(nil)
+			x.rests.give(rest.id)
+		}
+	case pattern[0] == "*":
+		star := n.star.Load()
+		x.prune(star, pattern[1:], t)
+		if star.empty() {
+			n.star.Store(nil)
+		}
+	default:
+		x.pruneWord(&n.words, pattern, t)
 	}
 }
 
-func (x *topicIndex) cut(n *node, word string) {
-	switch word {
-	case "*":
-		n.star.Store(nil)
-	case "#":
-		x.rests.give(n.rest.Load().id)
-		n.rest.Store(nil)
-	default:
-		words := n.words.Load()
-		words.delete(x.hasher.of(word), word)
-		if words.live == 0 {
-			n.words.Store(nil)
-		}
+func (x *topicIndex) pruneWord(words *smap[string, node], pattern []string, t *Target) {
+	hash := x.hasher.of(pattern[0])
+	child := words.get(hash, pattern[0])
+	x.prune(child, pattern[1:], t)
+	if child.empty() {
+		words.delete(hash, pattern[0])
 	}
 }
 
@@ -116,46 +132,80 @@ func (x *topicIndex) route(r *Router) {
 }
 
 func (x *topicIndex) routeKey(r *Router, key string) {
-	r.split(key)
-	x.walk(r, &x.root, 0)
-}
-
-// walk reaches what is below a node to which the words before i have led.
-func (x *topicIndex) walk(r *Router, n *node, i int) {
-	if rest := n.rest.Load(); rest != nil {
-		x.walkRest(r, rest, i)
-	}
-	if i == len(r.words) {
-		r.reachAll(n.here.all())
-		return
-	}
-	if words := n.words.Load(); words != nil {
-		w := r.word(i)
-		if child := words.get(w.hash, w.text); child != nil {
-			x.walk(r, child, i+1)
+	version, hash := x.version.Load(), x.hasher.of(key)
+	e := r.cache.at(hash)
+	again := e.came(x, version, hash)
+	if again {
+		if targets, ok := e.targets(key); ok {
+			r.reachAll(targets)
+			return
 		}
 	}
+	r.walk.begin(x.hasher, key)
+	r.walk.visit(&x.root, 0)
+	r.reachAll(r.walk.found)
+	if again {
+		e.keep(key, r.walk.found)
+	}
+}
+
+// walk is one way through a trie. Its memory serves for the next.
+type walk struct {
+	hasher hasher
+	words  []word // of the key
+	rests  marks  // nodes below # that were visited
+	found  []*Target
+}
+
+// word is a word of a key, with its hash once that was needed.
+type word struct {
+	text string
+	hash uint64 // 0: not yet known
+}
+
+func (w *walk) begin(h hasher, key string) {
+	w.hasher = h
+	w.rests.reset()
+	w.found = w.found[:0]
+	w.words = w.words[:0]
+	if key == "" {
+		return
+	}
+	begin := 0
+	for i := range len(key) {
+		if key[i] == '.' {
+			w.words = append(w.words, word{text: key[begin:i]})
+			begin = i + 1
+		}
+	}
+	w.words = append(w.words, word{text: key[begin:]})
+}
+
+// visit finds what is below a node to which the words before i have led.
+func (w *walk) visit(n *node, i int) {
+	w.found = n.tail.appendTo(w.found)
+	if rest := n.rest.Load(); rest != nil && w.rests.add(rest.id) {
+		for j := i; j < len(w.words); j++ {
+			w.visitWord(&rest.words, j)
+		}
+	}
+	if i == len(w.words) {
+		w.found = n.here.appendTo(w.found)
+		return
+	}
+	w.visitWord(&n.words, i)
 	if star := n.star.Load(); star != nil {
-		x.walk(r, star, i+1)
+		w.visit(star, i+1)
 	}
 }
 
-// walkRest reaches what is below #: the patterns that end with it, and those that
-// go on with one of the words from i on.
-func (x *topicIndex) walkRest(r *Router, n *restNode, i int) {
-	if !r.rests.add(n.id) {
-		return
+func (w *walk) visitWord(words *smap[string, node], i int) {
+	word := &w.words[i]
+	if word.hash == 0 {
+		word.hash = w.hasher.of(word.text)
 	}
-	r.reachAll(n.here.all())
-	words := n.words.Load()
-	if words == nil {
-		return
-	}
-	for ; i < len(r.words); i++ {
-		w := r.word(i)
-		if child := words.get(w.hash, w.text); child != nil {
-			x.walk(r, child, i+1)
-		}
+	if child := words.get(word.hash, word.text); child != nil {
+		w.visit(child, i+1)
 	}
 }
 
