@@ -88,7 +88,7 @@ func TestIdentitiesAreApart(t *testing.T) {
 		{Destination: queue("a"), Key: "b", Args: []Header{{"c", Void()}, {"d", Void()}}},
 		{Destination: Destination{ToTopic, "abc"}},
 	} {
-		id := b.identity()
+		id := string(b.appendIdentity(nil))
 		if other, twice := seen[id]; twice {
 			t.Errorf("%v and %v have the same identity", b, other)
 		}

@@ -76,6 +76,37 @@ func benchmarkKeys(b *testing.B, t *Table, keys []string) {
 	}
 }
 
+// BenchmarkRouteHeaders routes by two headers, of which one binding wants both.
+func BenchmarkRouteHeaders(b *testing.B) {
+	for _, n := range []int{1, 100, 10_000} {
+		b.Run(fmt.Sprintf("bindings=%d", n), func(b *testing.B) {
+			t := New(Limits{})
+			apply(b, t, DeclareExchange{Exchange{Name: "orders", Type: Headers}})
+			for i := range n {
+				bindQueue(b, t, "orders", fmt.Sprint("q", i), "", Header{"format", Text("pdf")}, Header{"customer", Int(int64(i))})
+			}
+			r, out := t.Router(), &Result{}
+			m := &Message{Headers: []Header{{"customer", Int(int64(n / 2))}, {"format", Text("pdf")}}}
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := r.Route("orders", m, out); err != nil || len(out.Targets) != 1 {
+					b.Fatal(err, len(out.Targets))
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkRouteConsistentHash chooses among queues of two weights.
+func BenchmarkRouteConsistentHash(b *testing.B) {
+	for _, n := range []int{10, 1000} {
+		b.Run(fmt.Sprintf("queues=%d", n), func(b *testing.B) {
+			t := loaded(b, ConsistentHash, n, func(i int) string { return fmt.Sprint(1 + i%2) })
+			benchmarkKeys(b, t, keys(n, 64))
+		})
+	}
+}
+
 // BenchmarkBind makes 10,000 bindings.
 func BenchmarkBind(b *testing.B) {
 	for _, load := range []struct {

@@ -18,15 +18,16 @@ func (t *Table) bind(b Binding) error {
 	case target == nil:
 		return missing(b.Destination)
 	}
-	id := b.identity()
-	if source.bindings[id] != nil {
+	id := b.appendIdentity(t.identity[:0])
+	t.identity = id
+	if source.bindings[string(id)] != nil {
 		return nil
 	}
 	added := &bound{Binding: b, source: source, target: target}
 	if err := t.fits(added); err != nil {
 		return err
 	}
-	source.bindings[id] = added
+	source.bindings[string(id)] = added
 	added.at = len(target.bindings)
 	target.bindings = append(target.bindings, added)
 	source.index.add(added)
@@ -61,7 +62,7 @@ func (t *Table) unbind(b Binding) error {
 	if source == nil {
 		return nil
 	}
-	if found := source.bindings[b.identity()]; found != nil {
+	if found := source.bindings[string(b.appendIdentity(nil))]; found != nil {
 		t.remove(found)
 		t.autoDelete(source)
 	}
@@ -71,7 +72,7 @@ func (t *Table) unbind(b Binding) error {
 // remove takes a binding out of its exchange, and off the list of its target.
 func (t *Table) remove(b *bound) {
 	b.source.index.remove(b)
-	delete(b.source.bindings, b.identity())
+	delete(b.source.bindings, string(b.appendIdentity(nil)))
 	list := b.target.bindings
 	last := list[len(list)-1]
 	list[b.at], last.at = last, b.at

@@ -105,6 +105,9 @@ func (b Binding) checked(l *Limits) (Binding, error) {
 
 // sortedArgs is a copy, by name.
 func sortedArgs(args []Header) []Header {
+	if len(args) == 0 {
+		return nil
+	}
 	return slices.SortedFunc(slices.Values(args), func(x, y Header) int { return cmp.Compare(x.Name, y.Name) })
 }
 
@@ -125,20 +128,16 @@ func checkArgs(args []Header, l *Limits) error {
 	return nil
 }
 
-// identity is a string that no other binding of the source has: every part is
-// preceded by its length. The arguments must be sorted.
-func (b *Binding) identity() string {
-	size := 24 + len(b.Name) + len(b.Key)
-	for _, a := range b.Args {
-		size += 32 + len(a.Name) + len(a.Value.Text)
-	}
-	id := append(make([]byte, 0, size), byte(b.Kind))
+// appendIdentity appends bytes that no other binding of the source has: every
+// part is preceded by its length. The arguments must be sorted.
+func (b *Binding) appendIdentity(id []byte) []byte {
+	id = append(id, byte(b.Kind))
 	id = appendText(appendText(id, b.Name), b.Key)
 	for _, a := range b.Args {
 		id = append(appendText(id, a.Name), byte(a.Value.Kind))
 		id = appendText(binary.AppendUvarint(id, a.Value.Bits), a.Value.Text)
 	}
-	return string(id)
+	return id
 }
 
 func appendText(b []byte, s string) []byte {

@@ -28,7 +28,10 @@ func (m *marks) add(id uint32) bool {
 	return true
 }
 
-// ids gives out small numbers, those first that were given back.
+// ids gives out small numbers, those first that were given back. So what is new
+// may have the number of something that a router came to before it was removed,
+// while the same message was under way; the router then takes the new for the
+// old, and misses it. For that message the new one was not there yet.
 type ids struct {
 	next uint32
 	free []uint32

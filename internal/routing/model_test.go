@@ -282,11 +282,13 @@ func TestTableRoutesAsTheNaiveOne(t *testing.T) {
 		same := func(table *Table, r *Router) {
 			m := genMessage.Draw(t, "message")
 			for name := range model.exchanges {
-				if err := r.Route(name, &m, out); err != nil {
-					t.Fatalf("route: %v", err)
-				}
-				if got, want := names(*out), model.route(name, m); !slices.Equal(got, want) {
-					t.Fatalf("%s, %+v: reached %q, want %q, with %v", name, m, got, want, table.Commands())
+				for range 3 { // the third may be remembered
+					if err := r.Route(name, &m, out); err != nil {
+						t.Fatalf("route: %v", err)
+					}
+					if got, want := names(*out), model.route(name, m); !slices.Equal(got, want) {
+						t.Fatalf("%s, %+v: reached %q, want %q, with %v", name, m, got, want, table.Commands())
+					}
 				}
 			}
 		}

@@ -16,10 +16,11 @@ type Table struct {
 	// What routers read too.
 	exchanges smap[string, *exchange] // by name; that of the default one is ""
 
-	targets map[Destination]*Target // queues and topics
-	ids     ids                     // of targets, exchanges included
-	direct  *directIndex            // of the default exchange
-	effects []Effect                // of the command at hand
+	targets  map[Destination]*Target // queues and topics
+	ids      ids                     // of targets, exchanges included
+	direct   *directIndex            // of the default exchange
+	effects  []Effect                // of the command at hand
+	identity []byte                  // of the binding at hand
 }
 
 // exchange is an exchange of the table.
