@@ -263,7 +263,7 @@ func (d *topics) declare(ctx context.Context, name string, config TopicConfig) (
 		var found bool
 		stored, found = all.Topics[name]
 		if found && stored.Deleting {
-			return false, errors.New("it is being deleted: delete it again to the end first")
+			return false, errDeleting
 		}
 		if found {
 			existing, err := stored.config()
@@ -277,11 +277,20 @@ func (d *topics) declare(ctx context.Context, name string, config TopicConfig) (
 		all.Topics[name] = stored
 		return true, nil
 	})
+	if errors.Is(err, errDeleting) {
+		if err = d.delete(ctx, name); err == nil {
+			return d.declare(ctx, name, config)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
 	return d.start(name, stored)
 }
+
+// errDeleting: a deletion of the topic was interrupted. Nobody else is at it: there is
+// one operation at a time.
+var errDeleting = errors.New("it is being deleted")
 
 func (d *topics) alter(ctx context.Context, name string, f func(*TopicConfig)) (*Topic, error) {
 	var config TopicConfig

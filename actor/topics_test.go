@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -157,5 +158,74 @@ func TestALostAnswerOfTheDirectory(t *testing.T) {
 				t.Errorf("topics %v, %v", all, err)
 			}
 		})
+	}
+}
+
+// dying is a store whose process ends when it is to delete the log after so many.
+type dying struct {
+	storage.Store
+	after int
+}
+
+var errDied = errors.New("the process has ended")
+
+func (d *dying) DeleteLog(ctx context.Context, name string) error {
+	if d.after--; d.after < 0 {
+		return errDied
+	}
+	return d.Store.DeleteLog(ctx, name)
+}
+
+// A process ends anywhere in a deletion: what is left is no topic, and does not come
+// back when one of that name is declared, or deleted again.
+func TestInterruptedDeletion(t *testing.T) {
+	const partitions = 3
+	for after := range partitions + 1 {
+		for _, again := range []bool{false, true} {
+			store := storagefake.New()
+			s := NewSystem(&dying{store, after})
+			topic := declare(t, s, "orders", TopicConfig{Partitions: partitions})
+			p := newProducer(t, topic, ProducerOptions{})
+			for i := range partitions {
+				mustAppend(t, p, i, "a", "b")
+			}
+			store.OnAppend(func(a storagefake.Append) storagefake.Fault {
+				if a.Log == metaLog && a.N >= 3 { // after the declaration, and the note that it is to go
+					return storagefake.Fault{Err: ErrFull}
+				}
+				return storagefake.Fault{}
+			})
+			if err := s.DeleteTopic(testContext(t), "orders"); !errors.Is(err, errDied) && !errors.Is(err, ErrFull) {
+				t.Fatalf("after %d logs: %v", after, err)
+			}
+			if err := s.Close(testContext(t)); err != nil {
+				t.Fatal(err)
+			}
+			store = store.Restart()
+			s = logSystem(t, store)
+			if _, err := s.Topic(testContext(t), "orders"); !errors.Is(err, ErrNoTopic) {
+				t.Errorf("after %d logs it is still there: %v", after, err)
+			}
+			if all, err := s.Topics(testContext(t)); err != nil || len(all) != 0 {
+				t.Errorf("after %d logs there are %v, %v", after, all, err)
+			}
+			if again {
+				if err := s.DeleteTopic(testContext(t), "orders"); err != nil {
+					t.Errorf("after %d logs, deleted again: %v", after, err)
+				}
+				if logs, err := store.Logs(testContext(t), partitionLogs("orders")); err != nil || len(logs) != 0 {
+					t.Errorf("after %d logs there are still %v, %v", after, logs, err)
+				}
+			}
+			next := declare(t, s, "orders", TopicConfig{Partitions: partitions + 1})
+			for i := range next.Partitions() {
+				if b, err := next.Bounds(testContext(t), i); err != nil || b.Next != 0 {
+					t.Errorf("after %d logs the new topic holds %+v, %v", after, b, err)
+				}
+			}
+			if next.Incarnation() <= topic.Incarnation() {
+				t.Errorf("after %d logs the new one has the incarnation %d, after %d", after, next.Incarnation(), topic.Incarnation())
+			}
+		}
 	}
 }
