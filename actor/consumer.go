@@ -187,7 +187,8 @@ func (c *Consumer) Ended() <-chan struct{} { return c.ended }
 
 // Assigned returns the partitions that the consumer has now.
 func (c *Consumer) Assigned(ctx context.Context) ([]TopicPartition, error) {
-	return Ask[[]TopicPartition](ctx, c.sys, c.pid, askAssigned{})
+	all, err := Ask[[]TopicPartition](ctx, c.sys, c.pid, askAssigned{})
+	return all, c.closed(err)
 }
 
 // Pause stops handing out records of partitions until Resume. It says nothing to
@@ -265,5 +266,13 @@ func (c *Consumer) Close(ctx context.Context) error {
 // tell sends the actor a message that it answers with a consumerDone or an error.
 func (c *Consumer) tell(ctx context.Context, message any) error {
 	_, err := Ask[consumerDone](ctx, c.sys, c.pid, message)
-	return err
+	return c.closed(err)
+}
+
+// closed says of an error of the actor's end what that means to a caller.
+func (c *Consumer) closed(err error) error {
+	if !errors.Is(err, ErrStopped) {
+		return err
+	}
+	return fmt.Errorf("consumer of group %s: %w (%w)", c.options.Group, ErrClosed, ErrStopped)
 }

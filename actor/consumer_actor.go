@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -311,7 +312,11 @@ func (a *consumerActor) fenced(err error) {
 	}
 	a.epoch = 0
 	a.run++
-	a.consumer.sys.log.Warn("a consumer was shut out of its group", "group", a.group.name, "member", a.id, "error", err)
+	level := slog.LevelWarn
+	if a.closing {
+		level = slog.LevelDebug // as a rule a heartbeat that has crossed the farewell
+	}
+	a.consumer.sys.log.Log(context.Background(), level, "a consumer was shut out of its group", "group", a.group.name, "member", a.id, "error", err)
 	lost := a.drop(a.all())
 	a.changes = slices.DeleteFunc(a.changes, func(c *change) bool { return !c.final }) // they are void
 	a.tellLost(lost, func() {

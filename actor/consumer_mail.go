@@ -66,7 +66,7 @@ func (m *mail) box(ctx context.Context, name string) (*Publisher, error) {
 	defer m.mu.Unlock()
 	switch {
 	case m.closed:
-		return nil, ErrClosed
+		return nil, fmt.Errorf("consumer of group %s: %w", m.consumer.options.Group, ErrClosed)
 	case m.boxes[name] != nil:
 		return m.boxes[name], nil
 	}

@@ -110,6 +110,9 @@ func (o *ConsumerOptions) withDefaults() {
 }
 
 func (o *ConsumerOptions) check(h Handler) error {
+	if err := checkGroupName(o.Group); err != nil {
+		return err // policies derive names from it
+	}
 	var errs []error
 	require := func(ok bool, format string, args ...any) {
 		if !ok {
@@ -124,6 +127,7 @@ func (o *ConsumerOptions) check(h Handler) error {
 	require(o.CommitInterval > 0, "CommitInterval is %v: it must be positive; to commit by hand, set ManualCommit", o.CommitInterval)
 	require(o.DrainTimeout > 0, "DrainTimeout is %v: it must be positive", o.DrainTimeout)
 	require(o.Start.ago >= 0, "StartAgo is %v, which lies ahead: it must be 0 or more", o.Start.ago)
+	require(o.Limits.Span >= 0 && o.Limits.InFlight >= 0 && o.Limits.Bytes >= 0, "Limits %+v: they cannot be negative; 0 is the default", o.Limits)
 	errs = append(errs, o.RetryBudget.check(), checkPolicy(o.OnFailure, o))
 	return errors.Join(errs...)
 }

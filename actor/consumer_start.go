@@ -17,6 +17,7 @@ var ErrNoOffset = errors.New("there is no offset to begin at")
 type StartPolicy struct {
 	from From
 	ago  time.Duration
+	past bool // it is ago that counts, also if it is 0
 	fail bool
 }
 
@@ -25,7 +26,7 @@ type StartPolicy struct {
 func StartFrom(from From) StartPolicy { return StartPolicy{from: from} }
 
 // StartAgo begins with what arrived within the last d.
-func StartAgo(d time.Duration) StartPolicy { return StartPolicy{ago: d} }
+func StartAgo(d time.Duration) StartPolicy { return StartPolicy{ago: d, past: true} }
 
 // StartOrFail does not begin: work on the partition stops with ErrNoOffset.
 func StartOrFail() StartPolicy { return StartPolicy{fail: true} }
@@ -37,7 +38,7 @@ func (s StartPolicy) resolve(ctx context.Context, t *Topic, partition int, b Bou
 	case s.fail:
 		return 0, fmt.Errorf("topic %s, partition %d: %w; it holds offsets from %d to before %d: reset the group, or choose a start policy",
 			t.name, partition, ErrNoOffset, b.First, b.Next)
-	case s.ago != 0:
+	case s.past:
 		from = FromTime(time.Now().Add(-s.ago))
 	}
 	return from.within(ctx, t, partition, b)

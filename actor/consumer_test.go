@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -283,6 +284,64 @@ func TestManualAck(t *testing.T) {
 }
 
 // A failing record stops its partition and no other, and says where and why.
+// What has arrived within no time at all is what is yet to come.
+func TestStartAgoZero(t *testing.T) {
+	bubble(t, func(t *testing.T, s *System) {
+		declare(t, s, "orders", TopicConfig{})
+		publish(t, s, 0, "old")
+		time.Sleep(time.Millisecond) // of the bubble
+		var n diary
+		c := startConsumer(t, s, ConsumerOptions{Start: StartAgo(0)}, n.handle)
+		synctest.Wait()
+		publish(t, s, 0, "new")
+		synctest.Wait()
+		n.expect(t, "new")
+		closeConsumerOK(t, c)
+	})
+}
+
+// A heartbeat that crosses the farewell is not news: nobody was shut out.
+func TestClosingAtOnceIsNoAlarm(t *testing.T) {
+	var log strings.Builder
+	var mu sync.Mutex
+	store := storagefake.New()
+	s := NewSystem(store, WithLogger(slog.New(slog.NewTextHandler(locked{&mu, &log}, nil))))
+	declare(t, s, "orders", TopicConfig{})
+	for range 20 {
+		c, err := s.NewConsumer(testContext(t), ConsumerOptions{Group: "mailers", Topics: []string{"orders"}}, func(context.Context, *Delivery) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		closeConsumerOK(t, c)
+		if err := c.Commit(testContext(t)); !errors.Is(err, ErrClosed) || !strings.Contains(err.Error(), "consumer of group mailers: it is closed") {
+			t.Errorf("to commit then: %v", err)
+		}
+		if _, err := c.Assigned(testContext(t)); !errors.Is(err, ErrClosed) {
+			t.Errorf("what it is assigned then: %v", err)
+		}
+	}
+	if err := errors.Join(s.Close(testContext(t)), store.Close()); err != nil {
+		t.Error(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if log.Len() > 0 {
+		t.Errorf("it logged %s", &log)
+	}
+}
+
+// locked is a writer of several.
+type locked struct {
+	mu *sync.Mutex
+	to *strings.Builder
+}
+
+func (l locked) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.to.Write(b)
+}
+
 func TestAFailureStopsThePartition(t *testing.T) {
 	bubble(t, func(t *testing.T, s *System) {
 		declare(t, s, "orders", TopicConfig{Partitions: 2})
@@ -341,7 +400,9 @@ func TestConsumerOptionsAreChecked(t *testing.T) {
 		},
 		"names no topics":           func(o *ConsumerOptions) { o.Topics = nil },
 		"there is no such topic":    func(o *ConsumerOptions) { o.Topics = []string{"bills"} },
-		"a name consists of":        func(o *ConsumerOptions) { o.Group = "No" },
+		`group "No": a name`:        func(o *ConsumerOptions) { o.Group, o.OnFailure = "No", DeadLetter("dead-No") },
+		"its parking topic is":      func(o *ConsumerOptions) { o.Group, o.OnFailure = strings.Repeat("g", 60), ParkKey() },
+		"they cannot be negative":   func(o *ConsumerOptions) { o.Limits.Bytes = -1 },
 		"Concurrency is 2000":       func(o *ConsumerOptions) { o.Concurrency = 2000 },
 		"HeartbeatInterval is 1m":   func(o *ConsumerOptions) { o.HeartbeatInterval = time.Minute },
 		"CommitInterval is -1s":     func(o *ConsumerOptions) { o.CommitInterval = -time.Second },

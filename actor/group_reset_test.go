@@ -134,6 +134,9 @@ func TestResetIsRefused(t *testing.T) {
 		if _, err := g.Reset(ctx, MoveTo(FromEnd()), MoveOptions{Partitions: []TopicPartition{{"orders", 2}}}); err == nil || !strings.Contains(err.Error(), "no partition 2") {
 			t.Errorf("a partition that there is not: %v", err)
 		}
+		if _, err := g.Reset(ctx, MoveAgo(-time.Hour), MoveOptions{}); err == nil || !strings.Contains(err.Error(), "MoveAgo: -1h0m0s lies ahead") {
+			t.Errorf("a time to come: %v", err)
+		}
 	})
 }
 

@@ -263,6 +263,38 @@ func TestGroupJournalIsReplacedBySnapshots(t *testing.T) {
 	}
 }
 
+// To look for a group makes none, and one whose system is closed says so.
+func TestFindGroup(t *testing.T) {
+	store := storagefake.New()
+	s := NewSystem(store)
+	ctx := testContext(t)
+	if _, err := s.FindGroup(ctx, "mailers"); !errors.Is(err, ErrNoGroup) || err.Error() != "group mailers: there is no such consumer group" {
+		t.Errorf("a group that there is not: %v", err)
+	}
+	if all, err := s.Groups(ctx); err != nil || len(all) != 0 {
+		t.Errorf("the groups are %v, %v", all, err)
+	}
+	g, err := s.Group("mailers", group.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.Describe(ctx); err != nil {
+		t.Error(err)
+	}
+	if found, err := s.FindGroup(ctx, "mailers"); err != nil || found.Name() != "mailers" {
+		t.Errorf("found %v, %v", found, err)
+	}
+	if err := errors.Join(s.Close(ctx), store.Close()); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.FindGroup(ctx, "mailers"); !errors.Is(err, ErrClosed) {
+		t.Errorf("afterwards: %v", err)
+	}
+	if _, err := s.Topic(ctx, "orders"); !errors.Is(err, ErrClosed) || err.Error() != "open topic orders: the actor system: it is closed" {
+		t.Errorf("a topic afterwards: %v", err)
+	}
+}
+
 func TestDeleteGroup(t *testing.T) {
 	s := logSystem(t, storagefake.New())
 	ctx := testContext(t)

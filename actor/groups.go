@@ -46,11 +46,12 @@ type Group struct {
 }
 
 // Group returns the consumer group of that name, which comes into being with the
-// first thing that is said to it. A name is like that of a topic. The first use in
-// a process decides about config.
+// first thing that is said to it, be it Describe: to be told that there is none, use
+// FindGroup. A name is like that of a topic. The first use in a process decides about
+// config.
 func (s *System) Group(name string, config group.Config) (*Group, error) {
-	if !topicName.MatchString(name) {
-		return nil, fmt.Errorf("group %q: a name consists of a-z, 0-9 and -, begins with a letter and has at most 63 characters", name)
+	if err := checkGroupName(name); err != nil {
+		return nil, err
 	}
 	if _, err := group.New(config); err != nil {
 		return nil, fmt.Errorf("group %s: %w", name, err)
@@ -74,6 +75,13 @@ func (s *System) Group(name string, config group.Config) (*Group, error) {
 	return &Group{sys: s, name: name, pid: pid}, nil
 }
 
+func checkGroupName(name string) error {
+	if !topicName.MatchString(name) {
+		return fmt.Errorf("group %q: a name consists of a-z, 0-9 and -, begins with a letter and has at most 63 characters", name)
+	}
+	return nil
+}
+
 func (d *groups) forget(name string, pid *pactor.PID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -88,22 +96,31 @@ func (s *System) Groups(ctx context.Context) ([]string, error) {
 	for i := range logs {
 		logs[i] = strings.TrimPrefix(logs[i], groupPrefix)
 	}
-	return logs, err
+	if err != nil {
+		return nil, fmt.Errorf("list groups: %w", ofStore(err))
+	}
+	return logs, nil
+}
+
+// FindGroup returns the consumer group of that name, or ErrNoGroup. Unlike Group, it
+// brings none into being: a wrong name is no group that is up to date.
+func (s *System) FindGroup(ctx context.Context, name string) (*Group, error) {
+	all, err := s.Groups(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(all, name) {
+		return nil, fmt.Errorf("group %s: %w", name, ErrNoGroup)
+	}
+	return s.Group(name, group.Config{})
 }
 
 // DeleteGroup forgets a consumer group with its offsets and parked keys. It must
 // have no members.
 func (s *System) DeleteGroup(ctx context.Context, name string) error {
-	all, err := s.Groups(ctx)
+	g, err := s.FindGroup(ctx, name)
 	if err != nil {
-		return err
-	}
-	if !slices.Contains(all, name) {
-		return fmt.Errorf("delete group %s: %w", name, ErrNoGroup)
-	}
-	g, err := s.Group(name, group.Config{})
-	if err != nil {
-		return err
+		return fmt.Errorf("delete %w", err)
 	}
 	d, err := g.Describe(ctx)
 	if err != nil {

@@ -437,7 +437,7 @@ func (j *job) abandoned() {
 	if j.attempt != nil && !j.releasing {
 		j.release(func() {})
 	}
-	j.spec.Done(JobResult{Err: ErrClosed, Checkpoint: j.last, Restarts: j.total})
+	j.spec.Done(JobResult{Err: errSystemClosed, Checkpoint: j.last, Restarts: j.total})
 	j.spec.Done = func(JobResult) {}
 }
 

@@ -304,7 +304,7 @@ func (p *partition) fail(r sentWith, err error) {
 func (p *partition) background(io func(context.Context) any, refused func(error)) {
 	sys, self := p.sys, p.self
 	if !sys.Go(func(ctx context.Context) { sys.Send(self, io(ctx)) }) {
-		refused(ErrClosed)
+		refused(errSystemClosed)
 	}
 }
 

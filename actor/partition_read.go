@@ -80,7 +80,7 @@ func (p *partition) readStore(r read) {
 	})
 	if !ok {
 		v.release()
-		r.reply(readReply{err: ErrClosed})
+		r.reply(readReply{err: errSystemClosed})
 	}
 }
 
@@ -162,7 +162,7 @@ func (p *partition) answerLater(sender *pactor.PID, v *view, io func(context.Con
 	})
 	if !ok {
 		v.release()
-		sys.Send(sender, ErrClosed)
+		sys.Send(sender, errSystemClosed)
 	}
 }
 

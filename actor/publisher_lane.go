@@ -169,7 +169,7 @@ func (l *publisherLane) post(b *publishedBatch) {
 	sys := l.publisher.topic.sys
 	size := sys.limits.share(b.section)
 	if err := l.ref.gate.enter(l.publisher.ctx, size); err != nil {
-		l.returned(b, Ack{}, fmt.Errorf("%w: the publisher was closed", ErrClosed))
+		l.returned(b, Ack{}, fmt.Errorf("the publisher: %w", ErrClosed))
 		return
 	}
 	begins, meter, count, began := b.section.First == l.start, l.publisher.meter, b.section.Count, l.publisher.meter.Now()

@@ -74,7 +74,7 @@ func (s *System) Spawn(name string, producer func() pactor.Actor, opts ...SpawnO
 	closed := s.closed
 	s.mu.Unlock()
 	if closed {
-		return nil, fmt.Errorf("spawn actor %q: %w", name, ErrClosed)
+		return nil, fmt.Errorf("spawn actor %q: %w", name, errSystemClosed)
 	}
 	pid, err := s.root.SpawnNamed(s.props(producer, o), name)
 	if err != nil {
@@ -82,7 +82,7 @@ func (s *System) Spawn(name string, producer func() pactor.Actor, opts ...SpawnO
 	}
 	if !s.adopt(rootActor{pid: pid, service: o.service}) {
 		s.root.Stop(pid)
-		return nil, fmt.Errorf("spawn actor %q: %w", name, ErrClosed)
+		return nil, fmt.Errorf("spawn actor %q: %w", name, errSystemClosed)
 	}
 	return pid, nil
 }

@@ -15,8 +15,20 @@ import (
 	"github.com/troupestream/troupe/internal/telemetry"
 )
 
-// ErrClosed: the system was closed.
-var ErrClosed = errors.New("the actor system is closed")
+// ErrClosed: the system was closed, or the handle was; the error says which.
+var ErrClosed = errors.New("it is closed")
+
+// errSystemClosed says that it is the system.
+var errSystemClosed = fmt.Errorf("the actor system: %w", ErrClosed)
+
+// ofStore is an error of the store in terms of the system. Whoever closes the one has
+// closed the other.
+func ofStore(err error) error {
+	if errors.Is(err, storage.ErrClosed) {
+		return errSystemClosed
+	}
+	return err
+}
 
 // System is one actor system over one store. It is safe for concurrent use.
 type System struct {

@@ -251,7 +251,7 @@ func (d *topics) exclusively(ctx context.Context, what string, f func() error) e
 	case <-ctx.Done():
 		return fmt.Errorf("%s: %w", what, ctx.Err())
 	}
-	if err := f(); err != nil {
+	if err := ofStore(f()); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
@@ -351,7 +351,7 @@ func difference(has, wants TopicConfig) error {
 	if all == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: %s", ErrConflict, strings.Join(all, "; "))
+	return fmt.Errorf("%w: %s: open it as it is, or alter it", ErrConflict, strings.Join(all, "; "))
 }
 
 // start returns the handle of a topic and sees to it that its partitions run.

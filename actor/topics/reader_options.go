@@ -15,6 +15,7 @@ type ReaderOption func(*readerOptions)
 type readerOptions struct {
 	from       actor.From
 	ago        time.Duration
+	past       bool // it is ago that counts, also if it is 0
 	until      until
 	partitions []int
 }
@@ -39,12 +40,12 @@ const (
 // FromOffset or FromTime. Without it, at the beginning. An offset that a partition
 // does not hold is an actor.ErrOffsetOutOfRange.
 func ReadFrom(from actor.From) ReaderOption {
-	return func(o *readerOptions) { o.from, o.ago = from, 0 }
+	return func(o *readerOptions) { o.from, o.ago, o.past = from, 0, false }
 }
 
 // ReadAgo begins with what has arrived within the last d.
 func ReadAgo(d time.Duration) ReaderOption {
-	return func(o *readerOptions) { o.ago = d }
+	return func(o *readerOptions) { o.ago, o.past = d, true }
 }
 
 // ReadPartitions reads these partitions. Without it, all that there are when the
@@ -76,7 +77,7 @@ func (o *readerOptions) check(now time.Time) error {
 	case o.until.kind == untilTime && o.until.at.After(now):
 		return fmt.Errorf("UntilTime: %v has yet to come: give a time that has passed, or a context with a deadline", o.until.at)
 	}
-	if o.ago > 0 {
+	if o.past {
 		o.from = actor.FromTime(now.Add(-o.ago))
 	}
 	return nil
