@@ -9,8 +9,6 @@ import (
 	"github.com/troupestream/troupe/actor"
 	"github.com/troupestream/troupe/internal/codec"
 	"github.com/troupestream/troupe/internal/dataflow"
-	"github.com/troupestream/troupe/internal/group"
-	"github.com/troupestream/troupe/internal/inflight"
 )
 
 // ErrUndecodable: the value of a record is not what the topic's codec writes.
@@ -98,7 +96,7 @@ func Instance(name string) ConsumerOption {
 }
 
 // Assignor chooses how the group shares out partitions.
-func Assignor(a group.Assignor) ConsumerOption {
+func Assignor(a actor.Assignor) ConsumerOption {
 	return func(o *consumerOptions) { o.ConsumerOptions.Assignor = a }
 }
 
@@ -108,7 +106,7 @@ func Listen(l actor.Listener) ConsumerOption {
 }
 
 // Held bounds what is held of one partition.
-func Held(l inflight.Limits) ConsumerOption {
+func Held(l actor.HeldLimits) ConsumerOption {
 	return func(o *consumerOptions) { o.Limits = l }
 }
 
@@ -123,7 +121,7 @@ func (t Topic[T]) NewConsumer(ctx context.Context, e Engine, group string, h Han
 	if h == nil {
 		return nil, fmt.Errorf("consumer of group %s: it has no handler", group)
 	}
-	if _, err := t.open(actor.WithSystem(ctx, e.System())); err != nil {
+	if _, err := t.openWith(ctx, e); err != nil {
 		return nil, err
 	}
 	o := consumerOptions{undecodable: actor.DeadLetter("dead-" + group)}

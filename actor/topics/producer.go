@@ -74,7 +74,7 @@ func DeliveryTimeout(d time.Duration) ProducerOption {
 // NewProducer returns a producer of the topic, which is declared if need be. Close
 // it.
 func (t Topic[T]) NewProducer(ctx context.Context, e Engine, opts ...ProducerOption) (*Producer[T], error) {
-	topic, err := t.open(actor.WithSystem(ctx, e.System()))
+	topic, err := t.openWith(ctx, e)
 	if err != nil {
 		return nil, err
 	}

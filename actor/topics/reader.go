@@ -35,7 +35,7 @@ type Reader[T any] struct {
 
 // NewReader returns a reader of the topic, which is declared if need be. Close it.
 func (t Topic[T]) NewReader(ctx context.Context, e Engine, opts ...ReaderOption) (*Reader[T], error) {
-	topic, err := t.existing(actor.WithSystem(ctx, e.System()))
+	topic, err := t.existing(ctx, e)
 	if err != nil {
 		return nil, err
 	}
@@ -47,15 +47,14 @@ func (t Topic[T]) NewReader(ctx context.Context, e Engine, opts ...ReaderOption)
 }
 
 // existing opens a topic that there is, whoever's it is, or declares it.
-func (t Topic[T]) existing(ctx context.Context) (*actor.Topic, error) {
-	sys, err := t.system(ctx)
-	if err != nil {
-		return nil, err
+func (t Topic[T]) existing(ctx context.Context, e Engine) (*actor.Topic, error) {
+	if e == nil {
+		return nil, t.noEngine()
 	}
-	if topic, err := sys.Topic(ctx, t.name); !errors.Is(err, actor.ErrNoTopic) {
+	if topic, err := e.System().Topic(ctx, t.name); !errors.Is(err, actor.ErrNoTopic) {
 		return topic, err
 	}
-	return t.open(ctx)
+	return t.openWith(ctx, e)
 }
 
 func (r *Reader[T]) open(ctx context.Context, opts []ReaderOption) error {

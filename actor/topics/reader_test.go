@@ -101,6 +101,7 @@ func TestReaderBeginsAndEnds(t *testing.T) {
 		"offset":       {[]ReaderOption{ReadFrom(actor.FromOffset(1))}, "0:2 0:4 1:3"},
 		"time":         {[]ReaderOption{ReadFrom(actor.FromTime(midnight.Add(90 * time.Second)))}, "0:2 0:4 1:3"},
 		"ago":          {[]ReaderOption{ReadAgo(150 * time.Second)}, "0:4 1:3"},
+		"no time ago":  {[]ReaderOption{ReadAgo(0)}, ""},
 		"partition":    {[]ReaderOption{ReadPartitions(1)}, "1:1 1:3"},
 		"until offset": {[]ReaderOption{UntilOffset(1)}, "0:0 1:1"},
 		"until time":   {[]ReaderOption{UntilTime(midnight.Add(2 * time.Minute))}, "0:0 1:1"},
@@ -282,6 +283,8 @@ func TestReaderIsRefused(t *testing.T) {
 		_, err := topic.NewReader(ctx, systemOf{sys}, opt)
 		requireError(t, err, "read topic "+topic.name, want)
 	}
+	_, err := topic.NewReader(ctx, nil)
+	requireError(t, err, "topic "+topic.name, "the engine is nil")
 	r := newReader(ctx, t, sys, topic)
 	waits := make(chan error, 1)
 	go func() {

@@ -35,10 +35,19 @@ type Topic[T any] struct {
 var _ topology.Topic[int] = Topic[int]{}
 
 // Of describes the topic of that name: lower-case letters, digits and dashes, a
-// letter first, at most 63. Names that begin with "staging-" are taken.
+// letter first, at most 63. Names that begin with "staging-", "parked-" and "retry-"
+// are taken. Values are stored as msgpack, also strings and []byte, unless AsJSON or
+// StoredAs say otherwise; see Bytes and Text.
 func Of[T any](name string) Topic[T] {
 	return Topic[T]{name: name, codec: codec.For[T](), hold: DefaultHoldBytes}
 }
+
+// Bytes describes a topic whose values are bytes as they are: what other programs
+// have written there, a line that troupe topic produce has read, a dead letter.
+func Bytes(name string) Topic[[]byte] { return Of[[]byte](name).StoredAs(codec.Raw()) }
+
+// Text is Bytes for strings.
+func Text(name string) Topic[string] { return Of[string](name).StoredAs(codec.String()) }
 
 // Partitions sets the number of partitions. Without it, an existing topic keeps
 // the number that it has, and a new one has 1.
@@ -148,6 +157,18 @@ func (t Topic[T]) system(ctx context.Context) (*actor.System, error) {
 		return nil, fmt.Errorf("topic %s: %w", t.name, ErrNoEngine)
 	}
 	return sys, nil
+}
+
+// openWith opens the topic for a handle.
+func (t Topic[T]) openWith(ctx context.Context, e Engine) (*actor.Topic, error) {
+	if e == nil {
+		return nil, t.noEngine()
+	}
+	return t.open(actor.WithSystem(ctx, e.System()))
+}
+
+func (t Topic[T]) noEngine() error {
+	return fmt.Errorf("topic %s: the engine is nil: look at the error of runtime.Open", t.name)
 }
 
 // open declares the topic, with what it has already where nothing else was asked for.

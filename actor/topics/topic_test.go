@@ -1,6 +1,7 @@
 package topics
 
 import (
+	"context"
 	"errors"
 	"reflect"
 	"slices"
@@ -195,8 +196,33 @@ func TestDeclarations(t *testing.T) {
 	}
 }
 
+// What others have written as it is, is read as it is: msgpack is for values.
+func TestBytesAndText(t *testing.T) {
+	ctx, sys := engine(t)
+	lines := Text(fresh[string]().name)
+	p, err := lines.NewProducer(ctx, systemOf{sys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Send(ctx, "a line"); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	r := newReader(ctx, t, sys, Bytes(lines.name), UntilEnd())
+	if e, err := r.Next(ctx); err != nil || string(e.Value) != "a line" || string(e.Record.Value) != "a line" {
+		t.Errorf("as bytes it is %q, %v", e.Value, err)
+	}
+	r.Close()
+}
+
 func TestWithoutEngine(t *testing.T) {
 	topic := Of[int]("orders")
+	_, err := topic.NewProducer(t.Context(), nil)
+	requireError(t, err, "topic orders", "the engine is nil")
+	_, err = topic.NewConsumer(t.Context(), nil, "mailers", func(context.Context, *Delivery[int]) error { return nil })
+	requireError(t, err, "topic orders", "the engine is nil")
 	_, splits := topic.Source().Splits(t.Context())
 	_, read := topic.Source().Open(t.Context(), topology.OpenRequest{})
 	_, write := topic.Sink().Open(t.Context(), topology.SinkOpen{})
