@@ -62,7 +62,13 @@ func TestCloseClosesConsumers(t *testing.T) {
 	<-c.Ended()
 	e = open(t, dir)
 	defer e.Close(ctx)
-	g, err := e.System().Group("cooks", group.Config{})
+	if all, err := e.Groups(ctx); err != nil || len(all) != 1 || all[0] != "cooks" {
+		t.Errorf("the groups are %v, %v", all, err)
+	}
+	if _, err := e.Group(ctx, "cook"); !errors.Is(err, actor.ErrNoGroup) {
+		t.Errorf("a group that there is not: %v", err)
+	}
+	g, err := e.Group(ctx, "cooks")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -132,6 +132,16 @@ func (e *Engine) Topics(ctx context.Context) ([]actor.TopicInfo, error) {
 	return slices.DeleteFunc(all, func(t actor.TopicInfo) bool { return actor.Internal(t.Name) }), err
 }
 
+// Group returns the consumer group of that name, or actor.ErrNoGroup. A group is
+// there once it has had a member or was given a place to begin at; for the latter see
+// actor.System.Group.
+func (e *Engine) Group(ctx context.Context, name string) (*actor.Group, error) {
+	return e.system.FindGroup(ctx, name)
+}
+
+// Groups lists the consumer groups by name.
+func (e *Engine) Groups(ctx context.Context) ([]string, error) { return e.system.Groups(ctx) }
+
 // System returns the actor system, for programs that bring actors of their own.
 func (e *Engine) System() *actor.System { return e.system }
 
@@ -211,9 +221,10 @@ func (e *Engine) Jobs() []*Job {
 	return all
 }
 
-// Close stops all jobs and closes all consumers in good order, and then the engine. Jobs that take longer than
-// their StopTimeout, or are still running when ctx ends, are ended without a last
-// checkpoint; an error says so. A job that hangs, which Stop or Kill has said, is
+// Close stops all jobs and closes all consumers in good order, and then the engine.
+// Close or flush producers before: what they have under way may fail. Jobs that take
+// longer than their StopTimeout, or are still running when ctx ends, are ended without
+// a last checkpoint; an error says so. A job that hangs, which Stop or Kill has said, is
 // left behind. A collector of telemetry has one second to take the last of it; one
 // that is down costs no more than that, and a warning.
 func (e *Engine) Close(ctx context.Context) error {

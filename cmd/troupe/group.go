@@ -15,19 +15,8 @@ func groupVerbs() []*verb {
 	return []*verb{
 		{name: "group list", about: "list the consumer groups", define: listGroups},
 		{name: "group describe", args: "GROUP", takes: 1, about: "show members, offsets and lag of a group", define: describeGroup},
+		{name: "group delete", args: "GROUP", takes: 1, about: "delete a group that has no members, with its offsets and parked records", define: deleteGroup},
 	}
-}
-
-// existingGroup is a group that there is: to ask for another would make it.
-func (s *session) existingGroup(ctx context.Context, name string) (*actor.Group, error) {
-	all, err := s.sys.Groups(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if !slices.Contains(all, name) {
-		return nil, fmt.Errorf("group %s: %w", name, actor.ErrNoGroup)
-	}
-	return s.sys.Group(name, actor.GroupConfig{})
 }
 
 // groupJSON is a group.
@@ -44,7 +33,7 @@ type groupJSON struct {
 }
 
 func (s *session) group(ctx context.Context, name string) (groupJSON, actor.GroupDescription, actor.Lag, error) {
-	g, err := s.existingGroup(ctx, name)
+	g, err := s.sys.FindGroup(ctx, name)
 	if err != nil {
 		return groupJSON{}, actor.GroupDescription{}, actor.Lag{}, err
 	}
@@ -81,6 +70,21 @@ func listGroups(*flag.FlagSet) action {
 			return s.printJSON(list)
 		}
 		return table(s.out, rows...)
+	}
+}
+
+func deleteGroup(*flag.FlagSet) action {
+	return func(ctx context.Context, s *session) error {
+		if err := s.sys.DeleteGroup(ctx, s.args[0]); err != nil {
+			return err
+		}
+		if s.json {
+			return s.printJSON(struct {
+				Deleted string `json:"deleted"`
+			}{s.args[0]})
+		}
+		_, err := fmt.Fprintf(s.out, "group %s is deleted\n", s.args[0])
+		return err
 	}
 }
 

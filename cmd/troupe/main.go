@@ -50,7 +50,7 @@ const usage = `troupe is the command line of Troupe.
   troupe bench keys [-json]         a slow handler, serially and with a worker for each key
 
   troupe topic create|list|describe|alter|delete|purge|produce|consume
-  troupe group list|describe|reset|rewind|park
+  troupe group list|describe|reset|rewind|delete|park
       topics and consumer groups of a data directory; add -h for more
 
   troupe help                       this text

@@ -71,7 +71,7 @@ func defineMove(f *flag.FlagSet, move func(*actor.Group, context.Context, actor.
 		if to.text == "" {
 			return mistakef("where to? Say -to")
 		}
-		g, err := s.existingGroup(ctx, s.args[0])
+		g, err := s.sys.FindGroup(ctx, s.args[0])
 		if err != nil {
 			return err
 		}

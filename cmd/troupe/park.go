@@ -48,7 +48,7 @@ type parkedRecordJSON struct {
 
 func listParked(*flag.FlagSet) action {
 	return func(ctx context.Context, s *session) error {
-		g, err := s.existingGroup(ctx, s.args[0])
+		g, err := s.sys.FindGroup(ctx, s.args[0])
 		if err != nil {
 			return err
 		}
@@ -162,7 +162,7 @@ func (c *choice) means(k actor.ParkedKey) bool {
 func changeParked(f *flag.FlagSet, done string, change func(*actor.Group, context.Context, actor.ParkedKey) error) action {
 	c := newChoice(f)
 	return func(ctx context.Context, s *session) error {
-		g, err := s.existingGroup(ctx, s.args[0])
+		g, err := s.sys.FindGroup(ctx, s.args[0])
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -176,10 +177,23 @@ func parse(f *flag.FlagSet, args []string) (names []string, err error) {
 	return names, nil
 }
 
+// there reports whether a directory is a data directory: to open another would make
+// it one.
+func there(dir string) error {
+	if _, err := os.Stat(dir); err != nil {
+		return errors.Unwrap(err)
+	}
+	_, err := os.Stat(filepath.Join(dir, "troupe.json"))
+	if errors.Is(err, os.ErrNotExist) {
+		return errors.New("it is none, for it has no troupe.json: name another, or begin one with troupe topic create")
+	}
+	return errors.Unwrap(err)
+}
+
 // within carries an action out in a data directory.
 func (s *session) within(ctx context.Context, dir string, act action) (err error) {
-	if _, missing := os.Stat(dir); missing != nil && !s.verb.creates {
-		return fmt.Errorf("data directory %s: %w", dir, errors.Unwrap(missing))
+	if err := there(dir); err != nil && !s.verb.creates {
+		return fmt.Errorf("data directory %s: %w", dir, err)
 	}
 	log := slog.New(slog.NewTextHandler(s.errs, &slog.HandlerOptions{Level: slog.LevelError}))
 	store, err := storage.Open(ctx, dir, storage.Options{Logger: log})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -111,6 +112,13 @@ func TestDataDirectory(t *testing.T) {
 	missing := t.TempDir() + "/none"
 	if status, _, errs := run("topic", "list", "-data", missing); status != statusFailed || errs != "troupe: topic list: data directory "+missing+": no such file or directory\n" {
 		t.Errorf("one that there is not: status %d, %s", status, errs)
+	}
+	foreign := t.TempDir()
+	if status, _, errs := run("topic", "list", "-data", foreign); status != statusFailed || !strings.Contains(errs, "it is none, for it has no troupe.json") {
+		t.Errorf("one that is none: status %d, %s", status, errs)
+	}
+	if left, err := os.ReadDir(foreign); err != nil || len(left) > 0 {
+		t.Errorf("it was made one: %v, %v", left, err)
 	}
 	dir := t.TempDir()
 	store, err := storage.Open(t.Context(), dir, storage.Options{Logger: slog.New(slog.DiscardHandler)})
