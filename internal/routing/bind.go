@@ -18,16 +18,15 @@ func (t *Table) bind(b Binding) error {
 	case target == nil:
 		return missing(b.Destination)
 	}
-	id := b.appendIdentity(t.identity[:0])
-	t.identity = id
-	if source.bindings[string(id)] != nil {
+	id := identity{target, b.Key, argsIdentity(b.Args)}
+	if source.bindings[id] != nil {
 		return nil
 	}
 	added := &bound{Binding: b, source: source, target: target}
 	if err := t.fits(added); err != nil {
 		return err
 	}
-	source.bindings[string(id)] = added
+	source.bindings[id] = added
 	added.at = len(target.bindings)
 	target.bindings = append(target.bindings, added)
 	source.index.add(added)
@@ -57,12 +56,12 @@ func (t *Table) unbind(b Binding) error {
 	if b.Source == "" {
 		return ErrDefaultExchange
 	}
-	b.Args = sortedArgs(b.Args)
-	source := t.lookup(b.Source)
-	if source == nil {
+	source, target := t.lookup(b.Source), t.find(b.Destination)
+	if source == nil || target == nil {
 		return nil
 	}
-	if found := source.bindings[string(b.appendIdentity(nil))]; found != nil {
+	id := identity{target, b.Key, argsIdentity(sortedArgs(b.Args))}
+	if found := source.bindings[id]; found != nil {
 		t.remove(found)
 		t.autoDelete(source)
 	}
@@ -72,7 +71,7 @@ func (t *Table) unbind(b Binding) error {
 // remove takes a binding out of its exchange, and off the list of its target.
 func (t *Table) remove(b *bound) {
 	b.source.index.remove(b)
-	delete(b.source.bindings, string(b.appendIdentity(nil)))
+	delete(b.source.bindings, identity{b.target, b.Key, argsIdentity(b.Args)})
 	list := b.target.bindings
 	last := list[len(list)-1]
 	list[b.at], last.at = last, b.at
@@ -101,7 +100,7 @@ func (t *Table) autoDelete(x *exchange) {
 	}
 }
 
-func sorted(bindings map[string]*bound) []*bound {
+func sorted(bindings map[identity]*bound) []*bound {
 	return slices.SortedFunc(maps.Values(bindings), compareBound)
 }
 

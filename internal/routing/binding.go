@@ -128,16 +128,22 @@ func checkArgs(args []Header, l *Limits) error {
 	return nil
 }
 
-// appendIdentity appends bytes that no other binding of the source has: every
-// part is preceded by its length. The arguments must be sorted.
-func (b *Binding) appendIdentity(id []byte) []byte {
-	id = append(id, byte(b.Kind))
-	id = appendText(appendText(id, b.Name), b.Key)
-	for _, a := range b.Args {
+// identity is what no other binding of the source has.
+type identity struct {
+	target *Target
+	key    string
+	args   string // see argsIdentity
+}
+
+// argsIdentity is a string that no other arguments have: every part of it is
+// preceded by its length. The arguments must be sorted.
+func argsIdentity(args []Header) string {
+	var id []byte
+	for _, a := range args {
 		id = append(appendText(id, a.Name), byte(a.Value.Kind))
 		id = appendText(binary.AppendUvarint(id, a.Value.Bits), a.Value.Text)
 	}
-	return id
+	return string(id)
 }
 
 func appendText(b []byte, s string) []byte {

@@ -18,7 +18,7 @@ func (t *Table) declareExchange(x Exchange) error {
 }
 
 func (t *Table) add(x Exchange, i index) {
-	added := &exchange{Exchange: x, index: i, bindings: map[string]*bound{}}
+	added := &exchange{Exchange: x, index: i, bindings: map[identity]*bound{}}
 	added.self = &Target{Destination: Destination{ToExchange, x.Name}, id: t.ids.take(), exchange: added}
 	t.exchanges.put(t.hasher.of(x.Name), x.Name, added)
 }

@@ -127,6 +127,14 @@ func (n *naive) matching(x Exchange, m Message) (out []Destination) {
 
 func naiveTopic(pattern, key string) bool { return naiveWords(wordsOf(pattern), wordsOf(key)) }
 
+// wordsOf returns what is between the dots of a key. The empty key has no words.
+func wordsOf(key string) []string {
+	if key == "" {
+		return nil
+	}
+	return strings.Split(key, ".")
+}
+
 func naiveWords(pattern, words []string) bool {
 	if len(pattern) == 0 {
 		return len(words) == 0

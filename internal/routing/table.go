@@ -16,11 +16,10 @@ type Table struct {
 	// What routers read too.
 	exchanges smap[string, *exchange] // by name; that of the default one is ""
 
-	targets  map[Destination]*Target // queues and topics
-	ids      ids                     // of targets, exchanges included
-	direct   *directIndex            // of the default exchange
-	effects  []Effect                // of the command at hand
-	identity []byte                  // of the binding at hand
+	targets map[Destination]*Target // queues and topics
+	ids     ids                     // of targets, exchanges included
+	direct  *directIndex            // of the default exchange
+	effects []Effect                // of the command at hand
 }
 
 // exchange is an exchange of the table.
@@ -28,7 +27,7 @@ type exchange struct {
 	Exchange
 	index    index
 	self     *Target // as a destination
-	bindings map[string]*bound
+	bindings map[identity]*bound
 }
 
 // bound is a binding of the table.

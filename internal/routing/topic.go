@@ -22,6 +22,7 @@ type topicIndex struct {
 	hasher  hasher
 	root    node
 	rests   ids           // of the nodes below #
+	pattern []string      // of the binding at hand
 	version atomic.Uint64 // of all of it: see keyCache
 }
 
@@ -45,12 +46,14 @@ func (n *node) empty() bool {
 }
 
 func (x *topicIndex) add(b *bound) {
-	x.grow(&x.root, patternOf(b.Key), b.target)
+	x.pattern = appendPattern(x.pattern[:0], b.Key)
+	x.grow(&x.root, x.pattern, b.target)
 	x.version.Add(1)
 }
 
 func (x *topicIndex) remove(b *bound) {
-	x.prune(&x.root, patternOf(b.Key), b.target)
+	x.pattern = appendPattern(x.pattern[:0], b.Key)
+	x.prune(&x.root, x.pattern, b.target)
 	x.version.Add(1)
 }
 
@@ -209,14 +212,14 @@ func (w *walk) visitWord(words *smap[string, node], i int) {
 	}
 }
 
-// patternOf returns the words of a binding key in normal form: of wildcards in a
-// row the * come first, and then at most one #. "#.*" asks for one word or more,
-// and so does "*.#".
-func patternOf(key string) []string {
-	words := wordsOf(key)
-	out := words[:0]
+// appendPattern appends the words of a binding key in normal form: of wildcards
+// in a row the * come first, and then at most one #. "#.*" asks for one word or
+// more, and so does "*.#".
+func appendPattern(out []string, key string) []string {
 	rest := false // a # is owed
-	for _, word := range words {
+	for more := key != ""; more; {
+		var word string
+		word, key, more = strings.Cut(key, ".")
 		switch {
 		case word == "#":
 			rest = true
@@ -231,12 +234,4 @@ func patternOf(key string) []string {
 		out = append(out, "#")
 	}
 	return out
-}
-
-// wordsOf returns what is between the dots of a key. The empty key has no words.
-func wordsOf(key string) []string {
-	if key == "" {
-		return nil
-	}
-	return strings.Split(key, ".")
 }
