@@ -72,7 +72,7 @@ func (s *System) CloseConsumers(ctx context.Context) error {
 func (s *System) MeasureConsumers(to *telemetry.Snapshot) {
 	for name, n := range s.consumers.totals() {
 		to.Groups = append(to.Groups, telemetry.GroupStats{Group: name, Retries: n.Retries + n.RetriesLater, Waiting: n.RetriesWaiting,
-			DeadLetters: n.DeadLetters, Skipped: n.Skipped, Parked: n.Parked})
+			DeadLetters: n.DeadLetters, Skipped: n.Skipped, Parked: n.Parked, Replayed: n.Replayed})
 	}
 	for _, c := range s.consumers.all() {
 		for _, l := range *c.lanes.Load() {

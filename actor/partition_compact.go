@@ -140,8 +140,16 @@ type madeLog struct {
 	asked []*pactor.PID
 }
 
+// told is what there is to say of it when it has come into force.
+func (m *madeLog) told(c *partitionConfig) Compacted {
+	return Compacted{Topic: c.topic, Partition: c.index, RecordsBefore: m.report.records, RecordsAfter: m.records,
+		BytesBefore: m.report.bytesBefore, BytesAfter: m.report.bytesAfter, Tombstones: m.tombstones,
+		Took: time.Duration(m.report.tookMillis) * time.Millisecond}
+}
+
 func (p *partition) compactFailed(err error, asked []*pactor.PID) {
 	if !errors.Is(err, ErrClosed) && !errors.Is(err, context.Canceled) {
+		p.sys.onCompact(Compacted{Topic: p.config.topic, Partition: p.config.index, Err: err})
 		p.sys.log.Warn("a partition could not be compacted; that is tried again", "topic", p.config.topic,
 			"partition", p.config.index, "error", err)
 	}
@@ -220,6 +228,7 @@ func (p *partition) settleMade(inForce *cleanLog) {
 	case m.cleanLog == inForce:
 		p.made = nil
 		p.compactFailures, p.compactError = 0, nil
+		p.sys.onCompact(m.told(p.config))
 		p.sys.log.Debug("partition compacted", "topic", p.config.topic, "partition", p.config.index, "up_to", m.end,
 			"records_before", m.report.records, "records", m.records, "bytes_before", m.report.bytesBefore, "bytes", m.report.bytesAfter)
 		if m.more && len(m.asked) > 0 {

@@ -45,6 +45,7 @@ type System struct {
 	limits     PartitionLimits
 	onFailure  func(actorID string, err error)
 	onAppend   func(Appended)
+	onCompact  func(Compacted)
 	onFull     func(actorID string)
 	tracer     *telemetry.Tracer
 	messaging  *telemetry.Messaging
@@ -99,6 +100,24 @@ type Appended struct {
 // partition. It is called by the partition, and must not block.
 func WithOnAppend(f func(Appended)) Option { return func(s *System) { s.onAppend = f } }
 
+// Compacted says what came of compacting a partition.
+type Compacted struct {
+	Topic     string
+	Partition int
+	// Err is why it failed; it is tried again, and the other fields are 0.
+	Err error
+	// Records and bytes that were read, and those that were kept of them.
+	RecordsBefore, RecordsAfter uint64
+	BytesBefore, BytesAfter     uint64
+	Tombstones                  uint64 // that the compacted part holds now
+	Took                        time.Duration
+}
+
+// WithOnCompact sets a function that is told of every compaction of a partition: when
+// what it made has come into force, or when it has failed, but not of looks that found
+// nothing to do. It is called by the partition, and must not block.
+func WithOnCompact(f func(Compacted)) Option { return func(s *System) { s.onCompact = f } }
+
 // WithOnMailboxFull sets a function that is told of every message that a full
 // mailbox has refused, and of which actor. It is called by whoever posted the
 // message, and must not block.
@@ -112,6 +131,7 @@ func NewSystem(store storage.Store, opts ...Option) *System {
 		dispatcher: NewDispatcher(),
 		onFailure:  func(string, error) {},
 		onAppend:   func(Appended) {},
+		onCompact:  func(Compacted) {},
 		mailboxes:  map[string]*Mailbox{},
 	}
 	s.limits, s.compactions = DefaultPartitionLimits(), make(chan struct{}, CompactionsAtOnce)

@@ -20,15 +20,16 @@ import (
 // Engine is a worker process: a store in a data directory, and the actors on it.
 // It is safe for concurrent use.
 type Engine struct {
-	config    config
-	dir       string
-	temporary bool
-	log       *slog.Logger
-	store     storage.Store
-	system    *actor.System
-	telemetry *telemetry.Telemetry
-	metrics   *telemetry.Instruments
-	logs      logFigures
+	config      config
+	dir         string
+	temporary   bool
+	log         *slog.Logger
+	store       storage.Store
+	system      *actor.System
+	telemetry   *telemetry.Telemetry
+	metrics     *telemetry.Instruments
+	logs        logFigures
+	compactions compactionFigures
 
 	mu     sync.Mutex
 	jobs   map[string]*Job
@@ -71,7 +72,7 @@ func (e *Engine) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	e.system = actor.NewSystem(e.store, actor.WithLogger(e.log), actor.WithOnAppend(e.appended),
+	e.system = actor.NewSystem(e.store, actor.WithLogger(e.log), actor.WithOnAppend(e.appended), actor.WithOnCompact(e.compacted),
 		actor.WithOnMailboxFull(e.mailboxFull), actor.WithTelemetry(e.telemetry.Tracer(), messaging))
 	if e.metrics, err = e.telemetry.Instruments(e.snapshot); err != nil {
 		return err

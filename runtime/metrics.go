@@ -17,6 +17,7 @@ func (e *Engine) snapshot() telemetry.Snapshot {
 	e.measureJobs(&s)
 	s.Mailboxes = append(s.Mailboxes, e.mailboxes()...)
 	e.logs.measure(&s)
+	e.compactions.measure(&s)
 	e.system.MeasureConsumers(&s)
 	return s
 }

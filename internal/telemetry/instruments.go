@@ -17,6 +17,7 @@ type Instruments struct {
 	checkpoint   metric.Float64Histogram
 	alignment    metric.Float64Histogram
 	appendTime   metric.Float64Histogram
+	compactTime  metric.Float64Histogram
 	failures     metric.Int64Counter
 	refusals     metric.Int64Counter
 }
@@ -27,11 +28,12 @@ type Instruments struct {
 func NewInstruments(m metric.Meter, collect func() Snapshot) (*Instruments, error) {
 	b := builder{meter: m, floats: map[string]metric.Float64Observable{}, ints: map[string]metric.Int64Observable{}}
 	i := &Instruments{
-		checkpoint: b.histogram(&checkpointTime, buckets),
-		alignment:  b.histogram(&alignmentTime, buckets),
-		appendTime: b.histogram(&appendTime, buckets),
-		failures:   b.counter(&checkpointFail),
-		refusals:   b.counter(&mailboxRefused),
+		checkpoint:  b.histogram(&checkpointTime, buckets),
+		alignment:   b.histogram(&alignmentTime, buckets),
+		appendTime:  b.histogram(&appendTime, buckets),
+		compactTime: b.histogram(&compactTime, buckets),
+		failures:    b.counter(&checkpointFail),
+		refusals:    b.counter(&mailboxRefused),
 	}
 	for _, n := range metrics {
 		b.observable(n)
@@ -87,6 +89,13 @@ func (i *Instruments) Aligned(job string, waited time.Duration) {
 func (i *Instruments) Appended(topic string, took time.Duration) {
 	if i != nil {
 		record(i.appendTime, took, labelTopic.String(topic))
+	}
+}
+
+// Compacted records how long it took to compact a partition.
+func (i *Instruments) Compacted(topic string, took time.Duration) {
+	if i != nil {
+		record(i.compactTime, took, labelTopic.String(topic))
 	}
 }
 

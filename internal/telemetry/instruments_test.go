@@ -25,11 +25,13 @@ func busy() Snapshot {
 		},
 		Mailboxes: []MailboxStats{{Job: "quakes", Kind: "stage", Depth: 3, Bytes: 100},
 			{Job: "quakes", Kind: "stage", Depth: 9, Bytes: 50}},
-		Edges:      []EdgeStats{{Job: "quakes", Edge: "parse-count", Credit: 100, Waiting: 12}},
-		Jobs:       []JobStats{{Job: "quakes", Restarts: 2, CheckpointBytes: 4096, Checkpoint: now.Add(-3 * time.Second)}, {Job: "new"}, {Job: "over", CheckpointBytes: 7}},
-		Topics:     []TopicStats{{Topic: "orders", Appends: 2, Bytes: 10}, {Topic: "orders", Appends: 3, Bytes: 20}},
+		Edges:  []EdgeStats{{Job: "quakes", Edge: "parse-count", Credit: 100, Waiting: 12}},
+		Jobs:   []JobStats{{Job: "quakes", Restarts: 2, CheckpointBytes: 4096, Checkpoint: now.Add(-3 * time.Second)}, {Job: "new"}, {Job: "over", CheckpointBytes: 7}},
+		Topics: []TopicStats{{Topic: "orders", Appends: 2, Bytes: 10}, {Topic: "orders", Appends: 3, Bytes: 20}},
+		Compacted: []CompactionStats{{Topic: "orders", Runs: 3, Failures: 1, RecordsIn: 50, RecordsOut: 20, Read: 900, Written: 300, Tombstones: 4},
+			{Topic: "orders", Tombstones: 2}},
 		Partitions: []PartitionStats{{Topic: "orders", Partition: 1, EndOffset: 77}},
-		Groups:     []GroupStats{{Group: "cooks", Retries: 9, DeadLetters: 2, Skipped: 1, Parked: 5, Waiting: 3}},
+		Groups:     []GroupStats{{Group: "cooks", Retries: 9, DeadLetters: 2, Skipped: 1, Parked: 5, Waiting: 3, Replayed: 8}},
 		Consumed: []ConsumedStats{{Group: "cooks", Topic: "orders", Lag: 10, ParkedKeys: 1, Stalled: true}, {Group: "cooks", Topic: "orders", Lag: 7, ParkedKeys: 2},
 			{Group: "waiters", Topic: "orders", Lag: -1}},
 	}
@@ -41,6 +43,7 @@ func recordAll(i *Instruments) {
 	i.MailboxRefused("quakes", "stage")
 	i.Aligned("quakes", time.Millisecond)
 	i.Appended("orders", 60*time.Microsecond)
+	i.Compacted("orders", 2*time.Second)
 }
 
 // collect returns one line per data point: "name{label=value,…}" → value.
@@ -113,6 +116,15 @@ func TestInstruments(t *testing.T) {
 		"troupe.log.append.duration sum topic=orders":                  60e-6,
 		"troupe.log.appends{topic=orders}":                             5,
 		"troupe.log.written{topic=orders}":                             30,
+		"troupe.compaction.runs{topic=orders}":                         3,
+		"troupe.compaction.failures{topic=orders}":                     1,
+		"troupe.compaction.records.in{topic=orders}":                   50,
+		"troupe.compaction.records.out{topic=orders}":                  20,
+		"troupe.compaction.read{topic=orders}":                         900,
+		"troupe.compaction.written{topic=orders}":                      300,
+		"troupe.compaction.tombstones{topic=orders}":                   6, // of all partitions
+		"troupe.compaction.duration sum topic=orders":                  2,
+		"troupe.consumer.replayed_records{group=cooks}":                8,
 		"troupe.partition.end_offset{partition=1,topic=orders}":        77,
 		"troupe.consumer.lag{group=cooks,topic=orders}":                17,
 		"troupe.consumer.parked_keys{group=cooks,topic=orders}":        3,
@@ -201,6 +213,7 @@ func TestOffCostsNothing(t *testing.T) {
 		meter.Settled(began, began)
 		instruments.CheckpointCompleted("j", 1)
 		instruments.Appended("t", 1)
+		instruments.Compacted("t", 1)
 		instruments.Aligned("j", 1)
 		instruments.CheckpointFailed("j", "timeout")
 	})

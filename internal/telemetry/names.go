@@ -134,6 +134,14 @@ var (
 	logAppends     = metricName{"troupe.log.appends", counter, "{append}", "Appends to a topic's logs; each holds a batch.", perTopic}
 	logBytes       = metricName{"troupe.log.written", counter, "By", "Bytes appended to a topic's logs.", perTopic}
 	appendTime     = metricName{"troupe.log.append.duration", histogram, "s", "Time of an append, until it is as durable as the topic promises.", perTopic}
+	compactRuns    = metricName{"troupe.compaction.runs", counter, "{run}", "Compactions of partitions whose outcome came into force.", perTopic}
+	compactFails   = metricName{"troupe.compaction.failures", counter, "{run}", "Compactions of partitions that failed, and are tried again.", perTopic}
+	compactIn      = metricName{"troupe.compaction.records.in", counter, "{record}", "Records that compactions have read.", perTopic}
+	compactOut     = metricName{"troupe.compaction.records.out", counter, "{record}", "Records that compactions have kept of these.", perTopic}
+	compactRead    = metricName{"troupe.compaction.read", counter, "By", "Bytes that compactions have read.", perTopic}
+	compactWritten = metricName{"troupe.compaction.written", counter, "By", "Bytes that compactions have written in place of these.", perTopic}
+	compactTime    = metricName{"troupe.compaction.duration", histogram, "s", "Time of a compaction of a partition, until what it made could come into force.", perTopic}
+	tombstones     = metricName{"troupe.compaction.tombstones", gauge, "{record}", "Tombstones in the compacted part of a topic's partitions, as of their last compactions.", perTopic}
 	partitionEnd   = metricName{"troupe.partition.end_offset", gauge, "{record}", "Offset that the next record of a partition will have.", perPartition}
 	groupLag       = metricName{"troupe.consumer.lag", gauge, "{record}", "Records that the consumers of a group have not processed yet, in the partitions that this process works on.", perConsumed}
 	groupParked    = metricName{"troupe.consumer.parked_keys", gauge, "{key}", "Keys that are parked in those partitions.", perConsumed}
@@ -143,6 +151,7 @@ var (
 	groupWaiting   = metricName{"troupe.consumer.retries.waiting", gauge, "{record}", "Retries that wait for the retry budget.", perGroup}
 	groupLetters   = metricName{"troupe.consumer.dead_letters", counter, "{record}", "Records that consumers sent to a dead-letter topic.", perGroup}
 	groupSkipped   = metricName{"troupe.consumer.skipped_records", counter, "{record}", "Records that consumers passed over on the user's orders.", perGroup}
+	groupReplayed  = metricName{"troupe.consumer.replayed_records", counter, "{record}", "Records that were replayed to one consumer of a group.", perGroup}
 	droppedSeries  = metricName{"troupe.telemetry.dropped_series", gauge, "{series}", "Series left out because a metric had more than the limit.", nil}
 )
 
@@ -170,8 +179,9 @@ var metrics = []*metricName{
 	&recordsIn, &recordsOut, &operatorKeys, &watermarkTime, &watermarkLag, &lateRecords, &futureRecords,
 	&skippedRecords, &deadLetters, &failures, &expiredState, &sourceLag, &mailboxDepth, &mailboxBytes,
 	&mailboxRefused, &edgeCredit, &edgeWaiting, &checkpointTime, &alignmentTime, &checkpointSize,
-	&checkpointAge, &checkpointFail, &jobRestarts, &logAppends, &logBytes, &appendTime, &partitionEnd,
-	&groupLag, &groupParked, &groupStalled, &groupParkings, &groupRetries, &groupWaiting, &groupLetters, &groupSkipped,
+	&checkpointAge, &checkpointFail, &jobRestarts, &logAppends, &logBytes, &appendTime,
+	&compactRuns, &compactFails, &compactIn, &compactOut, &compactRead, &compactWritten, &compactTime, &tombstones, &partitionEnd,
+	&groupLag, &groupParked, &groupStalled, &groupParkings, &groupRetries, &groupWaiting, &groupLetters, &groupSkipped, &groupReplayed,
 	&droppedSeries,
 }
 

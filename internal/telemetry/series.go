@@ -98,6 +98,7 @@ func (c *collection) observe(s *Snapshot) {
 	c.flow(s)
 	c.jobs(s)
 	c.logs(s)
+	c.compactions(s)
 	c.consumers(s)
 	c.observer.ObserveInt64(c.ints[droppedSeries.name], int64(c.dropped))
 }
@@ -156,6 +157,20 @@ func (c *collection) logs(s *Snapshot) {
 	}, func(e *PartitionStats) int64 { return e.EndOffset })
 }
 
+func (c *collection) compactions(s *Snapshot) {
+	type E = CompactionStats
+	sum := func(m *metricName, value func(*E) int64) {
+		field(c, m, s.Compacted, add, func(e *E) labels { return labels{e.Topic} }, value)
+	}
+	sum(&compactRuns, func(e *E) int64 { return e.Runs })
+	sum(&compactFails, func(e *E) int64 { return e.Failures })
+	sum(&compactIn, func(e *E) int64 { return e.RecordsIn })
+	sum(&compactOut, func(e *E) int64 { return e.RecordsOut })
+	sum(&compactRead, func(e *E) int64 { return e.Read })
+	sum(&compactWritten, func(e *E) int64 { return e.Written })
+	sum(&tombstones, func(e *E) int64 { return e.Tombstones })
+}
+
 func (c *collection) consumers(s *Snapshot) {
 	group := func(e *GroupStats) labels { return labels{e.Group} }
 	sum := func(m *metricName, value func(*GroupStats) int64) { field(c, m, s.Groups, add, group, value) }
@@ -163,6 +178,7 @@ func (c *collection) consumers(s *Snapshot) {
 	sum(&groupWaiting, func(e *GroupStats) int64 { return e.Waiting })
 	sum(&groupLetters, func(e *GroupStats) int64 { return e.DeadLetters })
 	sum(&groupSkipped, func(e *GroupStats) int64 { return e.Skipped })
+	sum(&groupReplayed, func(e *GroupStats) int64 { return e.Replayed })
 	sum(&groupParkings, func(e *GroupStats) int64 { return e.Parked })
 	topic := func(e *ConsumedStats) labels { return labels{e.Group, e.Topic} }
 	each(c, &groupLag, s.Consumed, add, func(e *ConsumedStats) (labels, float64, bool) {

@@ -14,6 +14,7 @@ type Snapshot struct {
 	Edges      []EdgeStats
 	Jobs       []JobStats
 	Topics     []TopicStats
+	Compacted  []CompactionStats
 	Partitions []PartitionStats
 	Groups     []GroupStats
 	Consumed   []ConsumedStats
@@ -55,6 +56,15 @@ type TopicStats struct {
 	Appends, Bytes int64
 }
 
+// CompactionStats are the figures of compactions, summed by topic.
+type CompactionStats struct {
+	Topic                 string
+	Runs, Failures        int64
+	RecordsIn, RecordsOut int64
+	Read, Written         int64 // bytes
+	Tombstones            int64 // now
+}
+
 // PartitionStats are the figures of one partition.
 type PartitionStats struct {
 	Topic     string
@@ -67,6 +77,7 @@ type GroupStats struct {
 	Group                                 string
 	Retries, DeadLetters, Skipped, Parked int64
 	Waiting                               int64 // retries, now
+	Replayed                              int64
 }
 
 // ConsumedStats are the figures of one partition in the hands of a consumer.
