@@ -18,7 +18,7 @@ import (
 // and the choice depends on the bindings there are, not on their order, nor on
 // the process. RabbitMQ's jump hash and a ring of points lack one of these each.
 //
-// A message costs one multiplication per destination and one logarithm per
+// A message costs a few multiplications per destination and one logarithm per
 // weight that occurs: Limits.ConsistentTargets bounds it.
 type consistentIndex struct {
 	on     hashOn
