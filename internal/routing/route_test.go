@@ -137,6 +137,21 @@ func TestRefusedRoutes(t *testing.T) {
 	}
 }
 
+// Each of many targets is reached once, however many bindings lead to it.
+func TestManyTargetsOnceEach(t *testing.T) {
+	for n := range 3 * few {
+		table := table(t, Exchange{Name: "f", Type: Fanout}, Exchange{Name: "again", Type: Fanout})
+		apply(t, table, exchangeTo("f", "again", ""), exchangeTo("again", "f", ""))
+		for i := range 3 * n {
+			bindQueue(t, table, []string{"f", "again"}[i%2], fmt.Sprint("q", i%n), fmt.Sprint(i))
+		}
+		got := route(t, table, "f", Message{})
+		if len(got) != n || len(slices.Compact(got)) != n {
+			t.Errorf("with %d queues, %d are reached: %q", n, len(got), got)
+		}
+	}
+}
+
 func TestHops(t *testing.T) {
 	table := New(Limits{Hops: 3})
 	for i := range 4 {

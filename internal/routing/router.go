@@ -1,6 +1,9 @@
 package routing
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Target is a destination that messages reach. There is one Target for as long
 // as the queue or topic is declared, so its address can stand for it.
@@ -113,17 +116,39 @@ func (r *Router) alternate(name string) {
 	}
 }
 
+// few is up to how many targets are told apart by looking at them. Most messages
+// reach no more, and the marks of 10,000 targets are more memory than is near.
+const few = 8
+
 // reach is for indexes: a binding to the target matches.
 func (r *Router) reach(t *Target) {
 	r.matched = true
-	if !r.reached.add(t.id) {
-		return
+	targets := r.out.Targets
+	switch {
+	case t.exchange != nil:
+		if r.reached.add(t.id) {
+			r.pending = append(r.pending, t.exchange)
+		}
+	case len(targets) < few:
+		if !slices.Contains(targets, t) {
+			r.out.Targets = append(targets, t)
+		}
+	default:
+		r.reachMany(t)
 	}
-	if t.exchange != nil {
-		r.pending = append(r.pending, t.exchange)
-		return
+}
+
+// reachMany tells targets apart by marks, and marks the first few when the next
+// comes.
+func (r *Router) reachMany(t *Target) {
+	if len(r.out.Targets) == few {
+		for _, before := range r.out.Targets {
+			r.reached.add(before.id)
+		}
 	}
-	r.out.Targets = append(r.out.Targets, t)
+	if r.reached.add(t.id) {
+		r.out.Targets = append(r.out.Targets, t)
+	}
 }
 
 func (r *Router) reachAll(targets []*Target) {
