@@ -56,23 +56,44 @@ func readme(t *testing.T) string {
 // TestReadmePrograms compiles and runs every Go block of the README. Where a
 // block marked "output" follows, the program must print exactly that.
 func TestReadmePrograms(t *testing.T) {
-	blocks := fences(readme(t))
-	programs := 0
+	if runPrograms(t, fences(readme(t)), func(fence) bool { return true }) == 0 {
+		t.Error("the README shows no Go program")
+	}
+}
+
+// TestDocumentPrograms does so with the whole programs of the documents, which also
+// show pieces.
+func TestDocumentPrograms(t *testing.T) {
+	documents, err := filepath.Glob("docs/*.md")
+	if err != nil || len(documents) == 0 {
+		t.Fatalf("there are no documents: %v", err)
+	}
+	for _, path := range documents {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			runPrograms(t, fences(string(text)), func(b fence) bool { return strings.HasPrefix(b.code, "package main\n") })
+		})
+	}
+}
+
+// runPrograms runs those Go blocks that are meant, and returns how many they are.
+func runPrograms(t *testing.T, blocks []fence, meant func(fence) bool) (programs int) {
 	for i, b := range blocks {
-		if b.language != "go" {
+		if b.language != "go" || !meant(b) {
 			continue
 		}
 		programs++
 		t.Run("line "+strconv.Itoa(b.line), func(t *testing.T) {
 			got := runProgram(t, b.code)
 			if i+1 < len(blocks) && blocks[i+1].language == "output" && got != blocks[i+1].code {
-				t.Errorf("the program prints\n%s\nthe README says\n%s", got, blocks[i+1].code)
+				t.Errorf("the program prints\n%s\nthe document says\n%s", got, blocks[i+1].code)
 			}
 		})
 	}
-	if programs == 0 {
-		t.Error("the README shows no Go program")
-	}
+	return programs
 }
 
 // runProgram compiles a program within this module and runs it in a directory
