@@ -149,7 +149,7 @@ func (t Topic[T]) Matching(f func(T) bool) func(*actor.Record) bool {
 
 // decoding is a handler that decodes for another.
 func decoding[T any](c Codec[T], h Handler[T]) actor.Handler {
-	decode := codec.DecoderInto(c)
+	decode := decoderOf(c)
 	return func(ctx context.Context, raw *actor.Delivery) error {
 		d := &Delivery[T]{Delivery: raw, Tombstone: raw.Record.Value == nil}
 		if !d.Tombstone {

@@ -1,10 +1,12 @@
 package topics
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/troupestream/troupe/actor"
+	"github.com/troupestream/troupe/internal/codec"
 	"github.com/troupestream/troupe/internal/dataflow"
 )
 
@@ -40,6 +42,21 @@ func newEntry[T any](decode func([]byte, *T) error, raw actor.Record, at actor.T
 		return e, fmt.Errorf("topic %s, partition %d, offset %d: %w: %w", at.Topic, at.Partition, offset, ErrUndecodable, err)
 	}
 	return e, nil
+}
+
+// decoderOf decodes where a value is wanted.
+func decoderOf[T any](c Codec[T]) func([]byte, *T) error {
+	decode := codec.DecoderInto(c)
+	return func(b []byte, v *T) error { return misread(c, b, decode(b, v)) }
+}
+
+// misread adds to an error what is likely to be the matter: the topic is not described as
+// whoever writes it does.
+func misread[T any](c Codec[T], b []byte, err error) error {
+	if err != nil && c.Name() == "msgpack" && json.Valid(b) {
+		return fmt.Errorf("%w: it reads as JSON: describe the topic with AsJSON, or as Text if these are plain lines", err)
+	}
+	return err
 }
 
 // guarded calls code that may be the user's.

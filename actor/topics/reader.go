@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/troupestream/troupe/actor"
-	"github.com/troupestream/troupe/internal/codec"
 )
 
 // ErrNoPartition: the reader does not read that partition.
@@ -39,7 +38,7 @@ func (t Topic[T]) NewReader(ctx context.Context, e Engine, opts ...ReaderOption)
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader[T]{topic: topic, decode: codec.DecoderInto(t.codec), out: make(chan fetched), changed: make(chan struct{})}
+	r := &Reader[T]{topic: topic, decode: decoderOf(t.codec), out: make(chan fetched), changed: make(chan struct{})}
 	if err := r.open(ctx, opts); err != nil {
 		return nil, errors.Join(fmt.Errorf("read topic %s: %w", t.name, err), r.Close())
 	}

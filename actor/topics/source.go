@@ -226,7 +226,8 @@ func (r *partitionReader[T]) decode(b *topology.Batch[T], at uint64) error {
 // value decodes the record at hand, by a codec that may be the user's.
 func (r *partitionReader[T]) value() (v T, err error) {
 	defer dataflow.Recovered(&err)
-	return r.codec.Decode(r.record.Value)
+	v, err = r.codec.Decode(r.record.Value)
+	return v, misread(r.codec, r.record.Value, err)
 }
 
 // Position is that of the next record.

@@ -196,6 +196,32 @@ func TestDeclarations(t *testing.T) {
 	}
 }
 
+// Who forgets AsJSON is told, and nobody else is.
+func TestMisread(t *testing.T) {
+	ctx, sys := engine(t)
+	topic := fresh[order]()
+	w := open(ctx, t, topic.AsJSON(), topology.SinkOpen{})
+	put(ctx, t, w, nth(3))
+	if _, err := w.Prepare(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	r := newReader(ctx, t, sys, topic, UntilEnd())
+	_, err := r.Next(ctx)
+	requireError(t, err, "describe the topic with AsJSON")
+	r.Close()
+	in, err := topic.Source().Open(ctx, topology.OpenRequest{Split: "0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	requireError(t, in.Read(ctx, new(topology.Batch[order]), 5), "describe the topic with AsJSON")
+	n := newReader(ctx, t, sys, Of[int](topic.name).AsJSON(), UntilEnd())
+	defer n.Close()
+	if _, err := n.Next(ctx); !errors.Is(err, ErrUndecodable) || strings.Contains(err.Error(), "AsJSON") {
+		t.Errorf("JSON of another type: %v", err)
+	}
+}
+
 // What others have written as it is, is read as it is: msgpack is for values.
 func TestBytesAndText(t *testing.T) {
 	ctx, sys := engine(t)
