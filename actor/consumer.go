@@ -53,7 +53,8 @@ type Consumer struct {
 }
 
 // NewConsumer joins a group, which then gives the consumer partitions of the
-// topics, and returns when it is a member. Close it.
+// topics, and returns when it is a member. ctx is for joining; the consumer works until
+// it is closed. Close it.
 func (s *System) NewConsumer(ctx context.Context, o ConsumerOptions, h Handler) (*Consumer, error) {
 	o.withDefaults()
 	if err := o.check(h); err != nil {
@@ -249,7 +250,9 @@ func (c *Consumer) CommitAsync(done func(error)) {
 
 // Close stops handing out records, waits for those at work, at most DrainTimeout
 // and within ctx, commits unless that is manual, and leaves the group. Replays are
-// cut short. It returns what Err does, and what went wrong on the way.
+// cut short. It returns what Err does, and what went wrong on the way. Given a ctx that
+// has ended, as that of a signal has by then, it does not wait for the handlers, nor for
+// the commit: see context.WithoutCancel.
 func (c *Consumer) Close(ctx context.Context) error {
 	c.replays.end()
 	c.sys.Send(c.pid, closeConsumer{ctx})

@@ -20,7 +20,9 @@ import (
 // places in batches (consumer_parker.go). A key that is released is replayed by
 // another one (consumer_replay.go), while what comes of it is still put behind.
 
-// ParkedKey is a key that is parked, or a record without one: see group.ParkedKey.
+// ParkedKey is a key that is parked, or a record without one: Topic, Partition and Key
+// (or Keyless and Offset), its Records by offset, the first of which has failed, the
+// Attempts and the Error of that, Since when (Unix ms), and whether it is Releasing.
 type ParkedKey = group.ParkedKey
 
 const parkedPrefix = "parked-"

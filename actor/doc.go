@@ -6,7 +6,9 @@
 // A topic is a number of partitions. Each partition is an actor, the single
 // writer of one log (partition.go): its decisions are a pure state machine
 // (partition_core.go), its I/O happens in goroutines that report back with a
-// message. Users reach it through Topic, Producer and Reader.
+// message. Users reach it through Topic, Publisher, Reader and Consumer, or with types
+// through the handles of package topics. Producer is what lies below a Publisher: it
+// appends batches, and leaves their sequences and repetition to its caller.
 //
 // # Underneath
 //

@@ -116,7 +116,8 @@ func Configure(f func(*actor.ConsumerOptions)) ConsumerOption {
 }
 
 // NewConsumer joins a consumer group that works on the topic, which is declared if
-// need be. Close it.
+// need be. ctx is for joining; the consumer works until it is closed. Close it, within a
+// context that has not ended: that commits.
 func (t Topic[T]) NewConsumer(ctx context.Context, e Engine, group string, h Handler[T], opts ...ConsumerOption) (*Consumer[T], error) {
 	if h == nil {
 		return nil, fmt.Errorf("consumer of group %s: it has no handler", group)

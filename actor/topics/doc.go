@@ -1,5 +1,5 @@
-// Package topics holds typed topics: a durable log as a source, as a sink, and
-// in the middle of a topology.
+// Package topics holds typed topics: a durable log that programs publish to, read and
+// consume, and that is a source, a sink, and in the middle of a topology.
 //
 //	orders := topics.Of[Order]("orders").Partitions(4).KeyedBy(func(o Order) []byte { return []byte(o.Customer) })
 //
@@ -7,8 +7,13 @@
 //	topology.To(valid, "valid", sinks.Topic(topics.Of[Order]("valid-orders")))
 //	again := topology.Through(in, "buffered", orders)
 //
-// A topic is declared when a job that uses it starts; its number of partitions,
-// durability and compression are fixed by whoever declares it first.
+//	producer, err := orders.NewProducer(ctx, engine)
+//	reader, err := orders.NewReader(ctx, engine, topics.UntilEnd())
+//	consumer, err := orders.NewConsumer(ctx, engine, "billing", handler)
+//
+// A topic is declared when a job starts, or a handle is made, that uses it. What its
+// description does not set stays as whoever declared it first has said; to set that
+// otherwise is an actor.ErrConflict, and actor.System.AlterTopic changes it.
 //
 // # Reading
 //
@@ -22,8 +27,9 @@
 //
 // # Writing
 //
-// Records with a key go to the partition that Kafka would choose; records
-// without one to each partition in turn.
+// Records with a key go to the partition that Kafka would choose. Those without one go
+// to each partition in turn from a job, and in runs from a Producer, unless it is told
+// to deal them (RoundRobin).
 //
 // In a job with at-least-once state, records are appended at once, and a
 // checkpoint waits until they are acknowledged. In a job with exactly-once state
