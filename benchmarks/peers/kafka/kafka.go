@@ -117,7 +117,27 @@ func (k *kafkaPeer) create(ctx context.Context, topic string, partitions int, d 
 		settings["flush.messages"] = &each
 	}
 	r, err := k.admin.CreateTopic(ctx, int32(partitions), 1, settings, topic)
-	return errors.Join(err, r.Err)
+	if err := errors.Join(err, r.Err); err != nil {
+		return err
+	}
+	return k.awaitPartitions(ctx, topic, partitions)
+}
+
+// awaitPartitions waits until each partition has a leader that answers. A client that
+// comes earlier would wait for seconds before it asks again who that is.
+func (k *kafkaPeer) awaitPartitions(ctx context.Context, topic string, partitions int) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		ends, err := k.admin.ListEndOffsets(ctx, topic)
+		if err == nil && ends.Error() == nil && len(ends[topic]) == partitions {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("the partitions of %s: %w", topic, errors.Join(ctx.Err(), err, ends.Error()))
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 func (k *kafkaPeer) remove(ctx context.Context, topic string) error {
@@ -132,7 +152,7 @@ func (k *kafkaPeer) producer(_ context.Context, topic string, quick bool) (produ
 	}
 	c, err := kgo.NewClient(kgo.SeedBrokers(k.addr), kgo.DefaultProduceTopic(topic), kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ProducerBatchMaxBytes(1<<20-1024), kgo.ProducerLinger(linger),
-		kgo.MaxBufferedRecords(200_000))
+		kgo.MaxBufferedRecords(200_000), kgo.MetadataMinAge(100*time.Millisecond))
 	return kafkaProducer{c}, err
 }
 
