@@ -355,8 +355,10 @@ func (l *publisherLane) ask() bool {
 	return true
 }
 
-// renumber gives new sequences to the batches that the partition does not have.
-// Where the newest it has is of an older epoch, it has none of them.
+// renumber gives new sequences to the batches that the partition does not have: also
+// to those that wait to be posted again, when the one in front of them failed before
+// their turn came. With an old sequence they would be taken for stored once others
+// have come as far. Where the newest it has is of an older epoch, it has none of them.
 func (l *publisherLane) renumber(at producerStand) {
 	ours := at.known && at.epoch == l.publisher.epoch
 	if at.known {
@@ -365,7 +367,10 @@ func (l *publisherLane) renumber(at producerStand) {
 	if !ours {
 		l.start = l.next
 	}
-	for _, b := range l.posted {
+	for _, b := range append(slices.Clip(l.posted), l.queue...) {
+		if !b.numbered {
+			return // nor is any behind it
+		}
 		b.unsure = b.unsure && !at.known
 		if end := b.section.First + uint64(b.section.Count); !ours || end > at.next {
 			b.numbered = false
