@@ -1,8 +1,10 @@
 package actor
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/troupestream/troupe/internal/dataflow"
 )
@@ -177,8 +179,21 @@ func (c *chosen) delivery(l *replayLane, r *Record, offset uint64) *Delivery {
 		c.headers = append(c.headers, r.Headers...)
 		d.Headers = c.headers[from:len(c.headers):len(c.headers)]
 	}
+	if l.replay.match != nil {
+		setApart(&d.Record)
+	}
 	c.deliveries = append(c.deliveries, d)
 	return &c.deliveries[len(c.deliveries)-1]
+}
+
+// setApart has a record refer to nothing of its batch: of that, few may match, and what
+// waits would hold all of it, which no limit counts.
+func setApart(r *Record) {
+	r.Key, r.Value = bytes.Clone(r.Key), bytes.Clone(r.Value)
+	for i := range r.Headers {
+		h := &r.Headers[i]
+		h.Key, h.Value = strings.Clone(h.Key), bytes.Clone(h.Value)
+	}
 }
 
 // add takes what was chosen into the window.

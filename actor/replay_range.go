@@ -30,8 +30,8 @@ type ReplayRange struct {
 	// not done. So nothing is replayed that the group has yet to handle; with
 	// another To the range can reach beyond that, and records be delivered twice.
 	To From
-	// Match chooses records; nil: all. It must not change the record, nor keep it.
-	// See MatchKeys and MatchHeader.
+	// Match chooses records; nil: all. It must not change the record, nor keep it, and
+	// is called for several partitions at once. See MatchKeys and MatchHeader.
 	Match func(*Record) bool
 }
 
