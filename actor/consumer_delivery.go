@@ -69,8 +69,13 @@ func (d *Delivery) EventTime() (t time.Time, ok bool) {
 }
 
 // Progress tells the group that work on the record goes on. A handler that takes
-// long calls it now and then, so that its consumer does not count as stuck.
-func (d *Delivery) Progress() { d.consumer().progress.Add(1) }
+// long calls it now and then, so that its consumer does not count as stuck. Of a
+// replay the group is told nothing: it would hide that live deliveries are stuck.
+func (d *Delivery) Progress() {
+	if d.replay == nil {
+		d.consumer().progress.Add(1)
+	}
+}
 
 func (d *Delivery) consumer() *Consumer {
 	if d.replay != nil {

@@ -449,6 +449,77 @@ func TestReplayWithAMatchThatPanics(t *testing.T) {
 	})
 }
 
+// What was chosen holds nothing of the batch that it was chosen from: of each batch one
+// record may match, and the limits count the record.
+func TestWhatMatchesHoldsNoBatch(t *testing.T) {
+	bubble(t, func(t *testing.T, s *System) {
+		topic := declare(t, s, "orders", TopicConfig{})
+		r := Record{Key: []byte("key"), Value: []byte("value"), Headers: []Header{{Key: "h", Value: []byte("header")}}, Time: NoTime}
+		if _, err := newProducer(t, topic, ProducerOptions{}).Append(context.Background(), 0, []Record{r}); err != nil {
+			t.Fatal(err)
+		}
+		var n diary
+		c := startConsumer(t, s, ConsumerOptions{}, n.handle)
+		synctest.Wait()
+		n.forget()
+		var of []*byte
+		got, err := c.Replay(context.Background(), ReplayRange{Match: func(r *Record) bool {
+			of = append(of, &r.Key[0], &r.Value[0], &r.Headers[0].Value[0])
+			return true
+		}})
+		if err != nil || got.Handled != 1 {
+			t.Fatalf("it came to %s, %v", got.told(), err)
+		}
+		d := n.seen[0]
+		if slices.Contains(of, &d.Key[0]) || slices.Contains(of, &d.Value[0]) || slices.Contains(of, &d.Headers[0].Value[0]) {
+			t.Error("it refers to its batch")
+		}
+		if string(d.Key) != "key" || string(d.Value) != "value" || string(d.Headers[0].Value) != "header" {
+			t.Errorf("it is %+v", d.Record)
+		}
+		closeConsumerOK(t, c)
+	})
+}
+
+// A live delivery that is stuck is reported, however much goes on in a replay.
+func TestAReplayHidesNoStuckHandler(t *testing.T) {
+	bubble(t, func(t *testing.T, s *System) {
+		declare(t, s, "orders", TopicConfig{})
+		publish(t, s, 0, "a", "b")
+		free := make(chan struct{})
+		config := GroupConfig{ProgressTimeout: time.Minute}
+		c := startConsumer(t, s, ConsumerOptions{GroupConfig: config}, func(_ context.Context, d *Delivery) error {
+			for d.Cause == Replay {
+				d.Progress()
+				select {
+				case <-free:
+					return nil
+				case <-time.After(time.Second):
+				}
+			}
+			if d.Offset == 1 {
+				<-free
+			}
+			return nil
+		})
+		synctest.Wait()
+		var replay sync.WaitGroup
+		replay.Go(func() {
+			if got, err := c.Replay(context.Background(), ReplayRange{}); err != nil || got.Handled != 1 {
+				t.Errorf("it came to %s, %v", got.told(), err)
+			}
+		})
+		time.Sleep(3 * time.Minute)
+		d, err := testGroup(t, s).Describe(context.Background())
+		if err != nil || len(d.Members) != 1 || !d.Members[0].Stuck {
+			t.Errorf("the group has %+v, %v", d.Members, err)
+		}
+		close(free)
+		replay.Wait()
+		closeConsumerOK(t, c)
+	})
+}
+
 // Retention takes what a replay has yet to read: that is counted, and the replay ends.
 func TestReplayAndRetention(t *testing.T) {
 	const n, size = 100, 128 << 10 // more than a reader reads ahead
