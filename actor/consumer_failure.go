@@ -51,7 +51,8 @@ func ToTopic(topic string) Verdict { return Verdict{action: verdictLetter, topic
 // Park sets the record's key aside: see ParkKey.
 func Park() Verdict { return Verdict{action: verdictPark} }
 
-// StopOnFailure is the FailurePolicy that stops the partition. It is the default.
+// StopOnFailure is the FailurePolicy that stops the partition, and nothing else. It is the
+// default. The partition goes on after a Seek or a rewind, or with its next owner.
 type StopOnFailure struct{}
 
 // Failed returns Stop.

@@ -113,7 +113,7 @@ func (x *keyIndex) plan(section *codec.Section) error {
 // batch that is being made has records of the key.
 func (x *keyIndex) check(e *Expected, low uint64) (v verdict, actual uint64, err error) {
 	if x == nil {
-		return refused, NoOffset, fmt.Errorf("%w: declare its topic with KeyIndex", ErrNoKeyIndex)
+		return refused, NoOffset, fmt.Errorf("%w: declare another topic with KeyIndex, which is for life", ErrNoKeyIndex)
 	}
 	if x.over {
 		return refused, NoOffset, fmt.Errorf("%w: there are more keys than its limit KeyIndexBytes allows: raise it, or add partitions", ErrNoKeyIndex)

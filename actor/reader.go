@@ -72,7 +72,7 @@ func (t *Topic) OpenReader(ctx context.Context, partition int, from From) (*Read
 	}
 	r := &Reader{topic: t, partition: partition, ref: ref, meter: t.sys.meter(t.name)}
 	if r.offset, err = r.resolve(ctx, from); err != nil {
-		return nil, fmt.Errorf("open a reader: %w", err)
+		return nil, err
 	}
 	return r, nil
 }

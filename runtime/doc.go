@@ -7,5 +7,5 @@
 //	report, err := runtime.Run(ctx, build(), runtime.DataDir("data"))
 //
 // Engine is the long-lived form, for programs that run several topologies or
-// use topics on their own.
+// use topics on their own: package actor/topics publishes, reads and consumes with it.
 package runtime

@@ -269,6 +269,12 @@ func TestWhatShrinksTooMuchIsStoredPlain(t *testing.T) {
 	}
 }
 
+func TestNamesOfCompressions(t *testing.T) {
+	if got := fmt.Sprint(None, S2, Zstd, Compression(9)); got != "none s2 zstd compression 9" {
+		t.Errorf("they are called %s", got)
+	}
+}
+
 func TestSkipAndOffset(t *testing.T) {
 	b := someBatch(t, S2)
 	for n := range 6 {

@@ -3,7 +3,10 @@
 // describes the bytes.
 package codec
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // NoTime is the time of a record that has none.
 const NoTime int64 = math.MinInt64
@@ -31,6 +34,19 @@ const (
 	S2
 	Zstd
 )
+
+// String is the name by which people know it.
+func (c Compression) String() string {
+	switch c {
+	case None:
+		return "none"
+	case S2:
+		return "s2"
+	case Zstd:
+		return "zstd"
+	}
+	return fmt.Sprintf("compression %d", uint8(c))
+}
 
 // Section is a run of records from one producer, already encoded, waiting to
 // become part of a batch. The position of a record in its section, not its
