@@ -118,11 +118,5 @@ func (b *publishedBatch) unmet(err error) bool {
 // Nothing that comes after it has one yet, because nothing was posted behind it.
 //
 // If an earlier try may have been stored, and the partition does not know the producer
-// any more, the record that it conflicts with can be its own.
-func (l *publisherLane) giveBack(b *publishedBatch, err error) error {
-	l.next, l.tries = b.section.First, 0
-	if b.unsure {
-		err = fmt.Errorf("%w: %w", ErrUnknown, err)
-	}
-	return err
-}
+// any more, the record that it conflicts with can be its own: then it is unsure.
+func (l *publisherLane) giveBack(b *publishedBatch) { l.next, l.tries = b.section.First, 0 }

@@ -198,9 +198,9 @@ func (l *publisherLane) returned(b *publishedBatch, ack Ack, err error) {
 		l.tries = 0
 		b.stored(ack)
 	case ended:
-		err = l.giveBack(b, err)
+		l.giveBack(b)
 	default:
-		b.unsure = b.unsure || b.expects != nil && errors.Is(err, ErrUnknown)
+		b.unsure = b.unsure || errors.Is(err, ErrUnknown)
 		if l.failed == nil {
 			l.failed = err
 		}
@@ -219,8 +219,12 @@ func (l *publisherLane) returned(b *publishedBatch, ack Ack, err error) {
 	}
 }
 
-// end settles a batch, and makes room.
+// end settles a batch, and makes room. Why its last try failed says nothing of those
+// before.
 func (l *publisherLane) end(b *publishedBatch, err error) {
+	if err != nil && b.unsure && !errors.Is(err, ErrUnknown) {
+		err = fmt.Errorf("%w: %w", ErrUnknown, err)
+	}
 	l.publisher.room.leave(b.bytes)
 	b.settle(l.publisher.topic.sys, err)
 	l.mu.Lock()
@@ -260,7 +264,7 @@ func (l *publisherLane) recover() {
 	if errors.Is(cause, ErrOutOfSequence) {
 		l.lost = true // it is the first that failed, so the partition has something else in mind
 	}
-	if slices.ContainsFunc(l.posted, func(b *publishedBatch) bool { return b.unsure }) {
+	if slices.ContainsFunc(l.posted, func(b *publishedBatch) bool { return b.unsure && b.expects != nil }) {
 		l.lost = true // lest a conflict be with its own record
 	}
 	if l.lost && !l.ask() {
@@ -371,8 +375,8 @@ func (l *publisherLane) renumber(at producerStand) {
 		if !b.numbered {
 			return // nor is any behind it
 		}
-		b.unsure = b.unsure && !at.known
 		if end := b.section.First + uint64(b.section.Count); !ours || end > at.next {
+			b.unsure = b.unsure && (!at.known || at.epoch > l.publisher.epoch)
 			b.numbered = false
 			l.number(b)
 		}
