@@ -1,0 +1,365 @@
+package queue
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+)
+
+// by returns how many deliveries each consumer got with the commands so far.
+func (r *rig) by() map[string]int {
+	n := map[string]int{}
+	for _, e := range r.all {
+		if d, ok := e.(Deliver); ok {
+			n[d.Consumer] += len(d.Deliveries)
+		}
+	}
+	r.all = nil
+	return n
+}
+
+func TestConsumersOfOnePriorityTakeTurns(t *testing.T) {
+	r := newRig(t, Config{})
+	for _, name := range []string{"a", "b", "c"} {
+		r.must(Subscribe{Consumer: name, Prefetch: 10})
+	}
+	r.publish(make([]Entry, 9)...)
+	if n := r.by(); n["a"] != 3 || n["b"] != 3 || n["c"] != 3 {
+		t.Fatalf("got %v", n)
+	}
+}
+
+func TestConsumersOfHigherPriorityGoFirst(t *testing.T) {
+	r := newRig(t, Config{})
+	r.must(Subscribe{Consumer: "a", Prefetch: 2})
+	r.must(Subscribe{Consumer: "b", Prefetch: 2, Priority: 1})
+	r.publish(make([]Entry, 3)...)
+	if n := r.by(); n["a"] != 1 || n["b"] != 2 {
+		t.Fatalf("got %v", n)
+	}
+}
+
+func TestAnExclusiveConsumerIsAlone(t *testing.T) {
+	r := newRig(t, Config{})
+	r.must(Subscribe{Consumer: "a", Exclusive: true})
+	if err := r.do(Subscribe{Consumer: "b"}); !errors.Is(err, ErrExclusive) {
+		t.Fatal(err)
+	}
+	r.must(Gone{"a"})
+	r.must(Subscribe{Consumer: "b"})
+	if err := r.do(Subscribe{Consumer: "c", Exclusive: true}); !errors.Is(err, ErrExclusive) {
+		t.Fatal(err)
+	}
+}
+
+func TestASingleActiveConsumerIsSucceeded(t *testing.T) {
+	r := newRig(t, Config{SingleActive: true})
+	r.must(Subscribe{Consumer: "a", Prefetch: 2})
+	r.must(Subscribe{Consumer: "b", Prefetch: 2})
+	r.publish(make([]Entry, 6)...)
+	r.must(Cancel{Consumer: "a"})
+	if n := r.by(); n["a"] != 2 || n["b"] != 0 {
+		t.Fatalf("got %v", n)
+	}
+	r.must(Ack{Consumer: "a", Multiple: true})
+	if n := r.by(); n["b"] != 2 {
+		t.Fatalf("after the one before has settled: %v", n)
+	}
+	r.must(Subscribe{Consumer: "c", Prefetch: 2, Priority: 1})
+	r.must(Ack{Consumer: "b", Tags: []uint64{1}})
+	if n := r.by(); n["b"] != 0 || n["c"] != 0 {
+		t.Fatalf("while the one before has something: %v", n)
+	}
+	r.must(Ack{Consumer: "b", Tags: []uint64{2}})
+	if n := r.by(); n["c"] != 2 {
+		t.Fatalf("the newcomer of higher priority: %v", n)
+	}
+}
+
+func TestNoPriorityStarves(t *testing.T) {
+	r := newRig(t, Config{StarvationBound: 10})
+	entries := make([]Entry, 105)
+	for i := range 100 {
+		entries[i].Priority = 9
+	}
+	r.publish(entries...)
+	r.must(Subscribe{Consumer: "a"})
+	var low []uint64
+	for i, d := range r.got {
+		if d.Priority == 0 {
+			low = append(low, uint64(i))
+		}
+	}
+	r.want("turns of priority 0", low, []uint64{10, 21, 32, 43, 54})
+}
+
+func TestPrioritiesAreWeighted(t *testing.T) {
+	r := newRig(t, Config{Weights: []int{0: 1, 9: 3}})
+	entries := make([]Entry, 12)
+	for i := range 9 {
+		entries[i].Priority = 9
+	}
+	r.publish(entries...)
+	r.must(Subscribe{Consumer: "a"})
+	r.want("order", r.offsets(), []uint64{0, 1, 2, 9, 3, 4, 5, 10, 6, 7, 8, 11})
+}
+
+func TestAGroupIsOneAtATimeAndInOrder(t *testing.T) {
+	r := newRig(t, Config{})
+	r.publish(Entry{Group: 1}, Entry{Group: 1}, Entry{Group: 2}, Entry{Group: 1}, Entry{})
+	r.must(Subscribe{Consumer: "a", Prefetch: 10})
+	r.want("the first of each", r.offsets(), []uint64{0, 2, 4})
+	r.must(Nack{Consumer: "a", Tags: []uint64{1}, Requeue: true, Delay: time.Second})
+	r.want("while a retry is delayed", r.offsets(), nil)
+	r.now += 1000
+	r.must(Tick{})
+	r.want("the retry", r.offsets(), []uint64{0})
+	r.must(Ack{Consumer: "a", Tags: []uint64{4}})
+	r.want("the next", r.offsets(), []uint64{1})
+	r.must(Nack{Consumer: "a", Tags: []uint64{5}})
+	r.want("after a rejection", r.offsets(), []uint64{3})
+}
+
+func TestOutcome(t *testing.T) {
+	r := newRig(t, Config{DeadLetter: true})
+	r.publish(Entry{}, Entry{}, Entry{}, Entry{Due: 9000}, Entry{}, Entry{})
+	r.must(Subscribe{Consumer: "a", Prefetch: 4})
+	r.must(Ack{Consumer: "a", Tags: []uint64{1}})
+	r.must(Nack{Consumer: "a", Tags: []uint64{2}})
+	r.must(Cancel{Consumer: "a"})
+	r.publish(Entry{}, Entry{})
+	want := []Outcome{
+		{Status: StatusAcked, Consumer: "a", At: 1000},
+		{Status: StatusDying, At: 1000, Reason: ReasonRejected, Attempts: 1},
+		{Status: StatusInFlight, Consumer: "a", Tag: 3, At: 1000},
+		{Status: StatusDelayed, At: 9000},
+	}
+	for i, o := range want {
+		got := r.q.Outcome(Ref{1, uint64(i)})
+		got.Before = 0
+		if got != o {
+			t.Errorf("%d: got %+v, want %+v", i, got, o)
+		}
+	}
+	if o := r.q.Outcome(Ref{1, 7}); o.Status != StatusReady || o.Before < 1 || o.Before > 7 {
+		t.Errorf("the last: %+v", o)
+	}
+	if o := r.q.Outcome(Ref{1, 8}); o.Status != StatusUnknown {
+		t.Errorf("one that is not taken: %+v", o)
+	}
+	r.must(DeadLettered{[]Ref{{1, 1}}})
+	if o := r.q.Outcome(Ref{1, 1}); o.Status != StatusDead || o.Reason != ReasonRejected || o.Attempts != 1 {
+		t.Errorf("after dead-lettering: %+v", o)
+	}
+}
+
+func TestReplayTouchesNothingElse(t *testing.T) {
+	r := newRig(t, Config{})
+	r.publish(make([]Entry, 4)...)
+	r.must(Subscribe{Consumer: "a", Prefetch: 4})
+	r.must(Ack{Consumer: "a", Multiple: true})
+	before, _ := r.q.Snapshot()
+	r.got = nil
+	r.must(Replay{"a", r.log[1:4]})
+	if len(r.got) != 3 || r.got[0].Cause != CauseReplay || r.got[0].Tag != 5 || r.got[0].Offset != 1 {
+		t.Fatalf("got %+v", r.got)
+	}
+	if err := r.do(Replay{"a", r.log[:2]}); !errors.Is(err, ErrLimit) {
+		t.Fatalf("there is room for one: %v", err)
+	}
+	r.must(Purge{})
+	r.must(Nack{Consumer: "a", Tags: []uint64{5}, Requeue: true})
+	r.must(Ack{Consumer: "a", Tags: []uint64{6}})
+	r.must(Gone{"a"})
+	if after, _ := r.q.Snapshot(); !slices.Equal(before, after) {
+		t.Fatal("the state has changed")
+	}
+}
+
+func TestARelocatedMessageFreesItsLog(t *testing.T) {
+	c := Config{Limits: Limits{ChunkMessages: 4}}
+	r := newRig(t, c)
+	r.publish(make([]Entry, 12)...)
+	r.must(Subscribe{Consumer: "a", Prefetch: 12})
+	for tag := uint64(1); tag <= 12; tag++ {
+		if tag != 2 {
+			r.must(Ack{Consumer: "a", Tags: []uint64{tag}})
+		}
+	}
+	if _, releases := r.q.Snapshot(); !slices.Equal(releases, []Release{{1, 1}}) {
+		t.Fatalf("it releases %v", releases)
+	}
+	to := r.log[1]
+	to.Ref = Ref{7, 5}
+	r.must(Relocate{[]Move{{Ref{1, 1}, to}}})
+	state, releases := r.q.Snapshot()
+	if !slices.Equal(releases, []Release{{1, 12}, {7, 5}}) {
+		t.Fatalf("it releases %v", releases)
+	}
+	q, err := Restore(c, state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.q, r.got, r.trimmed = q, nil, 12
+	r.must(Recover{})
+	r.must(Subscribe{Consumer: "b"})
+	if len(r.got) != 1 || r.got[0].Ref != (Ref{1, 1}) || r.got[0].Body != (Ref{7, 5}) {
+		t.Fatalf("got %+v", r.got)
+	}
+	r.must(Started{"b", 1})
+	r.must(Ack{Consumer: "b", Tags: []uint64{1}})
+	if _, releases := r.q.Snapshot(); !slices.Equal(releases, []Release{{1, 12}}) {
+		t.Fatalf("in the end it releases %v", releases)
+	}
+}
+
+func TestWhatALogHasLostIsCounted(t *testing.T) {
+	c := Config{Limits: Limits{ChunkMessages: 4}}
+	r := newRig(t, c)
+	r.publish(make([]Entry, 8)...)
+	state, _ := r.q.Snapshot()
+	q, err := Restore(c, state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.q, r.trimmed = q, 6
+	r.must(Recover{})
+	r.must(Subscribe{Consumer: "a"})
+	r.want("what is left", r.offsets(), []uint64{6, 7})
+	if n := r.q.Counts(); n.Lost != 6 || n.Live != 2 || n.Taken != 8 {
+		t.Fatalf("%+v", n)
+	}
+}
+
+func TestAnUnusedQueueIsReportedOnce(t *testing.T) {
+	r := newRig(t, Config{Expires: time.Second, AutoDelete: true})
+	reports := func() (n int) {
+		for _, e := range r.all {
+			if e, ok := e.(Expired); ok && e.Unused {
+				n++
+			}
+		}
+		return n
+	}
+	r.must(Tick{})
+	r.now += 600
+	r.must(Touch{})
+	r.now += 600
+	r.must(Tick{})
+	if reports() != 0 {
+		t.Fatal("it was touched")
+	}
+	r.now += 400
+	r.must(Tick{})
+	r.must(Tick{})
+	if reports() != 1 {
+		t.Fatalf("%d reports", reports())
+	}
+	r.must(Subscribe{Consumer: "a"})
+	r.must(Cancel{Consumer: "a"})
+	if !slices.Contains(r.all, Effect(Expired{})) {
+		t.Fatal("AutoDelete: the last consumer has left")
+	}
+}
+
+func TestPullsEnd(t *testing.T) {
+	r := newRig(t, Config{})
+	r.must(Subscribe{Consumer: "a", Pull: true})
+	r.publish(make([]Entry, 3)...)
+	r.want("without a pull", r.offsets(), nil)
+	r.must(Pull{"a", 2, 2000})
+	r.want("two", r.offsets(), []uint64{0, 1})
+	if !slices.Contains(r.all, Effect(Pulled{"a", 0})) {
+		t.Fatalf("effects %+v", r.all)
+	}
+	r.must(Pull{"a", 2, 2000})
+	r.now = 2000
+	r.must(Tick{})
+	if !slices.Contains(r.all, Effect(Pulled{"a", 1})) {
+		t.Fatalf("effects %+v", r.all)
+	}
+}
+
+// A queue that was stopped in an orderly way has no suspects.
+func TestAnOrderlyStopLeavesNoSuspects(t *testing.T) {
+	for _, orderly := range []bool{true, false} {
+		r := newRig(t, Config{})
+		r.publish(make([]Entry, 3)...)
+		r.must(Subscribe{Consumer: "a"})
+		if orderly {
+			r.must(Stop{})
+			if err := r.do(Tick{}); !errors.Is(err, ErrInvalid) {
+				t.Fatalf("a command after Stop: %v", err)
+			}
+		}
+		state, _ := r.q.Snapshot()
+		q, err := Restore(Config{}, state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.q, r.got = q, nil
+		r.must(Recover{})
+		r.must(Subscribe{Consumer: "b"})
+		if want := map[bool]int{true: 3, false: 1}[orderly]; len(r.got) != want || r.got[0].Probation == orderly {
+			t.Fatalf("orderly %v: got %+v", orderly, r.got)
+		}
+	}
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	for _, c := range []Config{{MaxPriority: 32}, {Overflow: 9}, {Retry: Retry{First: -1}}, {Retry: Retry{Jitter: 2}}, {TTL: -2},
+		{Weights: make([]int, 33)}, {StarvationBound: -1}, {Expires: -1}} {
+		if _, err := New(c); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
+func TestRetriesBackOff(t *testing.T) {
+	p := Retry{First: 100 * time.Millisecond, Factor: 3, Max: time.Second}
+	for attempt, want := range []int64{1: 100, 2: 300, 3: 900, 4: 1000, 50: 1000} {
+		if got := p.delay(attempt, Ref{1, 1}); attempt > 0 && want > 0 && got != want {
+			t.Errorf("after attempt %d: %d ms, want %d", attempt, got, want)
+		}
+	}
+	p.Jitter = 0.5
+	seen := map[int64]bool{}
+	for i := range uint64(100) {
+		d := p.delay(4, Ref{1, i})
+		if seen[d] = true; d < 500 || d > 1000 {
+			t.Fatalf("a delay of %d ms", d)
+		}
+	}
+	if len(seen) < 50 {
+		t.Fatalf("only %d delays of 100 differ", len(seen))
+	}
+}
+
+func TestWhatWaitsCanBeDropped(t *testing.T) {
+	c := Config{Limits: Limits{ChunkMessages: 4}}
+	r := newRig(t, c)
+	r.publish(make([]Entry, 12)...)
+	r.must(Drop{Refs: []Ref{{1, 9}, {1, 1}}})
+	r.must(Subscribe{Consumer: "a", Prefetch: 1})
+	if err := r.do(Drop{Refs: []Ref{{1, 5}, {1, 0}}}); !errors.Is(err, ErrInFlight) {
+		t.Fatalf("one is in flight: %v", err)
+	}
+	if err := r.do(Drop{Refs: []Ref{{1, 5}, {1, 9}}}); !errors.Is(err, ErrUnknownMessage) {
+		t.Fatalf("one is gone: %v", err)
+	}
+	r.must(Stop{})
+	state, _ := r.q.Snapshot()
+	q, err := Restore(c, state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.q, r.got = q, nil
+	r.must(Recover{})
+	r.must(Drop{Refs: []Ref{{1, 2}, {1, 3}, {1, 8}}, Moved: true}) // not in memory
+	if n := r.q.Counts(); n.Dropped != 2 || n.Moved != 3 || n.Ready != 7 {
+		t.Fatalf("%+v", n)
+	}
+	r.must(Subscribe{Consumer: "b"})
+	r.want("what is left", r.offsets(), []uint64{0, 4, 5, 6, 7, 10, 11})
+}

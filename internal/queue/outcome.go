@@ -1,0 +1,126 @@
+package queue
+
+// Status says where a message is.
+type Status uint8
+
+// The statuses.
+const (
+	// StatusUnknown: it was not taken yet, or was never for this queue.
+	StatusUnknown Status = iota
+	StatusReady
+	StatusDelayed
+	StatusInFlight
+	StatusDying // being dead-lettered
+	StatusAcked
+	StatusDead
+	StatusExpired
+	StatusDropped
+	StatusMoved
+	// StatusGone: it is not in the queue any more, or never was, and how it ended
+	// is not remembered: see Limits.History. Messages that were purged end so.
+	StatusGone
+	statuses
+)
+
+var statusNames = [statuses]string{"unknown", "ready", "delayed", "in flight", "dying", "acked", "dead", "expired", "dropped", "moved", "gone"}
+
+// String returns a word or two.
+func (s Status) String() string {
+	if s < statuses {
+		return statusNames[s]
+	}
+	return "status out of range"
+}
+
+// Outcome is what a queue knows of one message.
+type Outcome struct {
+	Status   Status
+	Consumer string // that has it, or has acknowledged it
+	Tag      uint64 // of the delivery
+	At       int64  // delivered, settled, or due then
+	Reason   Reason // why it is dying, dead, expired or dropped
+	Attempts int    // that failed or were charged
+	// Before is about how many messages of its log wait before it.
+	Before int
+}
+
+// Outcome says where a message is. The queue cannot tell a message from a record
+// of the log that was not for it, when that is between messages which wait: ask
+// about messages only. It costs as much as there are deliveries in flight and
+// settlements remembered.
+func (q *Queue) Outcome(ref Ref) Outcome {
+	if p, found := q.history.find(ref); found {
+		return Outcome{Status: p.how.status(), Consumer: p.who, At: p.at, Reason: p.why, Attempts: int(p.attempts)}
+	}
+	f := q.feed(ref.Log)
+	if f == nil || ref.Offset >= f.next {
+		return Outcome{}
+	}
+	c, i := q.find(ref)
+	if c == nil {
+		return Outcome{Status: StatusGone}
+	}
+	if i < 0 && c.isResident() {
+		return Outcome{}
+	}
+	m, _ := c.mark(ref.Offset)
+	o := Outcome{Status: StatusReady, Reason: m.reason, Attempts: m.attempts}
+	switch {
+	case q.flying(ref, &o):
+	case m.reason != ReasonNone:
+		o.Status, o.At = StatusDying, m.last
+	case i >= 0 && c.slots[i].state == delayed:
+		o.Status, o.At = StatusDelayed, c.slots[i].due
+	case i < 0 && m.due > 0:
+		o.Status, o.At = StatusDelayed, m.due
+	}
+	if o.Status == StatusReady || o.Status == StatusDelayed {
+		o.Before = f.before(c, ref.Offset)
+	}
+	return o
+}
+
+// flying looks for a message in the hands of consumers.
+func (q *Queue) flying(ref Ref, o *Outcome) (found bool) {
+	for _, k := range q.consumers {
+		k.flights.each(func(d *flight) {
+			if d.chunk != nil && d.ref() == ref {
+				found = true
+				o.Status, o.Consumer, o.Tag, o.At = StatusInFlight, k.name, d.tag, d.at
+			}
+		})
+	}
+	return found
+}
+
+// before estimates how many messages wait before an offset.
+func (f *feed) before(c *chunk, offset uint64) (n int) {
+	for _, b := range f.chunks {
+		if b == c {
+			return n + int(uint64(max(c.waiting(), 0))*(offset-c.first)/(c.end-c.first))
+		}
+		n += b.waiting()
+	}
+	return n
+}
+
+func (h how) status() Status {
+	switch h {
+	case acked:
+		return StatusAcked
+	case dead:
+		return StatusDead
+	case expired:
+		return StatusExpired
+	case moved:
+		return StatusMoved
+	}
+	return StatusDropped
+}
+
+// Holds says whether a message is in the queue: waiting, in flight, or being
+// dead-lettered. As to records that were never for the queue, see Outcome.
+func (q *Queue) Holds(ref Ref) bool {
+	c, i := q.find(ref)
+	return c != nil && (i >= 0 || !c.isResident())
+}

@@ -1,0 +1,34 @@
+package queue
+
+import "slices"
+
+// run is a range of offsets.
+type run struct{ first, n uint64 }
+
+// ranges are runs that follow each other.
+type ranges []run
+
+// rangesOf returns those of ascending offsets.
+func rangesOf(refs []Ref) (all ranges) {
+	for _, ref := range refs {
+		if n := len(all); n > 0 && all[n-1].first+all[n-1].n == ref.Offset {
+			all[n-1].n++
+			continue
+		}
+		all = append(all, run{ref.Offset, 1})
+	}
+	return all
+}
+
+func (v ranges) has(offset uint64) bool {
+	i, found := slices.BinarySearchFunc(v, offset, func(r run, offset uint64) int {
+		switch {
+		case r.first > offset:
+			return 1
+		case r.first+r.n <= offset:
+			return -1
+		}
+		return 0
+	})
+	return found && i < len(v)
+}

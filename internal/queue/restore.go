@@ -1,0 +1,159 @@
+package queue
+
+import "fmt"
+
+// Restore returns the queue of a snapshot. Then comes Replay of what was journalled
+// after it, then Recover, and the logs are to be taken from Next on. The error is
+// an ErrCorrupt, an ErrVersion, or an ErrInvalid of the configuration.
+func Restore(c Config, snapshot []byte) (*Queue, error) {
+	body, err := openSnapshot(snapshot)
+	if err != nil {
+		return nil, err
+	}
+	q, err := New(c)
+	if err != nil {
+		return nil, err
+	}
+	q.restored = true
+	r := reader{b: body, q: q}
+	r.restore()
+	if r.err == nil && len(r.b) > 0 {
+		r.fail("%d bytes are left over", len(r.b))
+	}
+	if r.err == nil {
+		if err := q.Check(); err != nil {
+			r.fail("%v", err)
+		}
+	}
+	if r.err != nil {
+		return nil, fmt.Errorf("snapshot of a queue: %w", r.err)
+	}
+	return q, nil
+}
+
+func (r *reader) restore() {
+	q, n := r.q, &r.q.count
+	for _, v := range []*uint64{&n.Taken, &n.Acked, &n.Dead, &n.Expired, &n.Dropped, &n.Purged, &n.Moved, &n.Lost, &q.epoch} {
+		*v = r.num()
+	}
+	q.recovered, q.clean = r.time(), r.flag()
+	q.paused = Pause{r.flag(), r.flag()}
+	for n := r.count(6); n > 0 && r.err == nil; n-- {
+		r.restoreFeed()
+	}
+	r.history()
+}
+
+func (r *reader) restoreFeed() {
+	known := len(r.q.feeds)
+	f := r.feed()
+	if r.err == nil && len(r.q.feeds) == known {
+		r.fail("log %d is there twice", f.log)
+		return
+	}
+	f.next = r.below(maxOffset)
+	for n := r.count(3); n > 0 && r.err == nil; n-- {
+		m := f.mark(r.priority())
+		m.upTo, m.suspects = r.num(), r.num()
+	}
+	last := uint64(0)
+	for n := r.count(9); n > 0 && r.err == nil; n-- {
+		r.restoreChunk(f, &last)
+	}
+	if last > f.next {
+		r.fail("a chunk ends at %d, after %d", last, f.next)
+	}
+	r.restoreAhead(f)
+}
+
+func (r *reader) restoreChunk(f *feed, last *uint64) {
+	q := r.q
+	c := &chunk{feed: f, first: *last + r.below(maxOffset)}
+	c.end = c.first + r.below(maxChunkSpan+1)
+	c.arrived, c.live, c.delayed, c.bytes = r.time(), int(r.below(maxChunkMessages+1)), int(r.below(maxChunkMessages+1)), r.time()
+	levels, at := r.below(1<<32), r.time()
+	c.gone = r.bits(int(c.end - c.first))
+	c.marks = r.marks(c.first, c.end)
+	if *last = c.end; c.end > maxOffset || c.live == 0 || c.live > int(c.end-c.first)-c.gone.count() {
+		r.fail("a chunk from %d to %d has %d live messages", c.first, c.end, c.live)
+	}
+	if r.err != nil {
+		return
+	}
+	f.chunks = append(f.chunks, c)
+	q.count.Live += c.live
+	for offset, m := range c.marks {
+		r.restoreMark(c, offset, m)
+	}
+	q.estimate(c)
+	for p := range uint8(MaxPriorities) {
+		if levels&(1<<p) != 0 {
+			q.raise(c, p)
+		}
+	}
+	if at != 0 {
+		q.schedule(c, at)
+	}
+}
+
+func (r *reader) restoreMark(c *chunk, offset uint64, m mark) {
+	if c.gone.has(int(offset - c.first)) {
+		r.fail("%d is gone and has a mark", offset)
+	}
+	if m.reason != ReasonNone {
+		c.dying++
+		r.q.remember(c, offset, m)
+	}
+	if c.dying > c.live {
+		r.fail("%d messages of %d are being dead-lettered", c.dying, c.live)
+	}
+}
+
+// bits reads a set of numbers below a bound.
+func (r *reader) bits(bound int) (b bitset) {
+	for _, v := range r.ranges(uint64(bound)) {
+		if v.first+v.n > uint64(bound) {
+			r.fail("%d is not below %d", v.first+v.n-1, bound)
+			return nil
+		}
+		for i := range v.n {
+			b.set(int(v.first + i))
+		}
+	}
+	return b
+}
+
+// marks reads those of messages from first to end.
+func (r *reader) marks(first, end uint64) map[uint64]mark {
+	n := r.count(10)
+	if n == 0 {
+		return nil
+	}
+	marks := make(map[uint64]mark, n)
+	for ; n > 0 && r.err == nil; n-- {
+		offset := r.num()
+		if offset < first || offset >= end {
+			r.fail("%d has a mark, and is not from %d to %d", offset, first, end)
+		}
+		m := mark{attempts: int(r.below(1 << 31)), redelivered: r.flag(), cause: r.cause(), reason: r.reason(), due: r.time(), group: r.num(),
+			first: r.time(), last: r.time(), epoch: r.num()}
+		if r.flag() {
+			e := r.entry()
+			m.body = &e
+		}
+		marks[offset] = m
+	}
+	return marks
+}
+
+func (r *reader) restoreAhead(f *feed) {
+	for n := r.count(3); n > 0 && r.err == nil; n-- {
+		first := r.below(maxOffset>>pageBits) << pageBits
+		p := f.page(first)
+		copy(p.gone[:], r.bits(1<<pageBits))
+		p.marks = r.marks(first, first+1<<pageBits)
+	}
+	if r.flag() {
+		f.purge = &purge{r.num(), r.ranges(maxOffset)}
+	}
+}
