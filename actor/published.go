@@ -32,10 +32,14 @@ func (f Future) Done() <-chan struct{} { return f.batch.settled }
 func (f Future) Wait(ctx context.Context) (Published, error) {
 	select {
 	case <-f.batch.settled:
-		return f.batch.result(f.index)
 	case <-ctx.Done():
-		return Published{Partition: f.batch.partition, Offset: NoOffset}, fmt.Errorf("wait for a record of topic %s: %w", f.batch.topic, ctx.Err())
+		select {
+		case <-f.batch.settled: // both: what is known is said
+		default:
+			return Published{Partition: f.batch.partition, Offset: NoOffset}, fmt.Errorf("wait for a record of topic %s: %w", f.batch.topic, ctx.Err())
+		}
 	}
+	return f.batch.result(f.index)
 }
 
 // publishedBatch is a run of records that share their fate.

@@ -72,3 +72,21 @@ func (m messages) Handle(_ context.Context, r slog.Record) error {
 	m <- r.Message
 	return nil
 }
+
+// What is known of a record is said, also to whom there is no time left.
+func TestAFutureThatIsKnownAndAContextThatHasEnded(t *testing.T) {
+	topic := declare(t, logSystem(t, storagefake.New()), "orders", TopicConfig{})
+	p, ctx := newPublisher(t, topic, PublisherOptions{}), testContext(t)
+	f, err := p.Publish(ctx, 0, record("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, f.Done(), "the record")
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	for range 100 { // each time it is drawn anew which of two is looked at
+		if at, err := f.Wait(ended); err != nil || at.Offset != 0 {
+			t.Fatalf("it is at %+v, %v", at, err)
+		}
+	}
+}

@@ -218,7 +218,10 @@ func (p *Publisher) Publish(ctx context.Context, partition int, r *Record) (Futu
 }
 
 // PublishFunc is like Publish and calls done exactly once, unless it returns an
-// error. done must not block; if it panics, that is logged.
+// error. done must not block; if it panics, that is logged. It is called where the
+// partition does its work: so it cannot call Flush or Close, whatever their ctx, nor wait
+// for another record, and may call Publish only where that does not wait for room (with
+// FailFast). From a goroutine of its own it can do all of that.
 func (p *Publisher) PublishFunc(ctx context.Context, partition int, r *Record, done func(Published, error)) error {
 	_, err := p.publish(ctx, partition, r, done)
 	return err
