@@ -35,6 +35,7 @@ func (q *Queue) stop(now int64) error {
 
 // purge removes what waits.
 func (q *Queue) purge() error {
+	q.unstageAll()
 	kept := map[*feed][]Ref{}
 	q.eachOut(func(d *flight) {
 		if d.chunk != nil {
@@ -154,7 +155,9 @@ func (q *Queue) configure(c Configure) error {
 	if err != nil {
 		return err
 	}
-	q.config = config
+	if q.config = config; !config.FairTenants {
+		q.unstageAll()
+	}
 	q.history.setLimit(max(config.Limits.History, 0))
 	return nil
 }

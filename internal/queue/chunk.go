@@ -11,6 +11,7 @@ type state uint8
 const (
 	ready   state = iota
 	blocked       // ready, but another message of its group goes first
+	staged        // ready, and set aside by its tenant
 	delayed       // not due
 	out           // in flight
 	dying         // being dead-lettered
@@ -24,6 +25,7 @@ type slot struct {
 	expires  int64
 	due      int64
 	group    uint64
+	tenant   uint64
 	bytes    uint32
 	priority uint8
 	state    state
@@ -49,7 +51,7 @@ type chunk struct {
 	place      int             // in Queue.timers, from 1; 0: not there
 	slots      []slot          // nil: not resident
 	lanes      []lane          // of a resident one
-	blocked    int             // of a resident one
+	blocked    int             // of a resident one: those that are blocked or staged
 	flying     uint32          // priorities of what was in flight when it was paged out
 	loading    bool
 	drawn      bool // those after it were loaded ahead

@@ -61,6 +61,9 @@ type Config struct {
 	// StarvationBound is after how many deliveries a priority that waits gets a
 	// turn even in strict order. 0: never.
 	StarvationBound int
+	// FairTenants has the tenants of a priority take turns: see
+	// Limits.TenantWindow. Within a tenant the order stays.
+	FairTenants bool
 	// Expires is after how long without consumers and Touch the queue is to be
 	// deleted: see Expired. 0: never.
 	Expires time.Duration
@@ -102,6 +105,9 @@ type Limits struct {
 	// ReserveMin and ReserveMax bound how many messages ahead of delivery are
 	// noted as maybe delivered. Defaults 64 and 4,096.
 	ReserveMin, ReserveMax int
+	// TenantWindow is how many ready messages of a priority are looked at to find
+	// those of other tenants. Default 4,096.
+	TenantWindow int
 	// History is how many settlements are remembered for Outcome.
 	// Each takes up to 64 bytes. Default 1,000; -1 for none.
 	History int
@@ -157,7 +163,7 @@ func (l *Limits) fill() {
 		v         *int
 		otherwise int
 	}{{&l.ChunkMessages, maxChunkMessages}, {&l.ChunkSpan, maxChunkSpan}, {&l.Resident, 32}, {&l.Logs, 256}, {&l.Consumers, 4096},
-		{&l.NameBytes, 256}, {&l.Prefetch, 1 << 16}, {&l.TakeMessages, 1 << 16}, {&l.ReserveMin, 64}, {&l.ReserveMax, 4096}} {
+		{&l.NameBytes, 256}, {&l.Prefetch, 1 << 16}, {&l.TakeMessages, 1 << 16}, {&l.TenantWindow, 4096}, {&l.ReserveMin, 64}, {&l.ReserveMax, 4096}} {
 		if *d.v <= 0 {
 			*d.v = d.otherwise
 		}

@@ -6,7 +6,7 @@ func (q *Queue) deliver(now int64) {
 	if q.paused.Delivery {
 		return
 	}
-	for q.room > 0 && q.levels.mask != 0 {
+	for q.room > 0 && q.readyLevels() != 0 {
 		k := q.candidate()
 		if k == nil {
 			break

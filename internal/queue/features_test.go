@@ -363,3 +363,15 @@ func TestWhatWaitsCanBeDropped(t *testing.T) {
 	r.must(Subscribe{Consumer: "b"})
 	r.want("what is left", r.offsets(), []uint64{0, 4, 5, 6, 7, 10, 11})
 }
+
+func TestTenantsTakeTurns(t *testing.T) {
+	r := newRig(t, Config{FairTenants: true})
+	entries := make([]Entry, 12)
+	for i := range 8 {
+		entries[i].Tenant = 7 // has a backlog before the others come
+	}
+	entries[10].Tenant, entries[11].Tenant = 8, 8
+	r.publish(entries...)
+	r.must(Subscribe{Consumer: "a"})
+	r.want("order", r.offsets(), []uint64{0, 8, 10, 1, 9, 11, 2, 3, 4, 5, 6, 7})
+}

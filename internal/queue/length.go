@@ -90,12 +90,12 @@ func (q *Queue) oldest() (*chunk, int) {
 }
 
 // firstBlocked returns the first message of the lowest priority among those that
-// wait for their group.
+// wait for their group, or are set aside by tenant.
 func (q *Queue) firstBlocked() (first *chunk, index int) {
 	look := func(c *chunk) {
 		for i := 0; c != nil && c.blocked > 0 && i < len(c.slots); i++ {
 			s := &c.slots[i]
-			if s.state == blocked && (first == nil || s.before(&first.slots[index])) {
+			if (s.state == blocked || s.state == staged) && (first == nil || s.before(&first.slots[index])) {
 				first, index = c, i
 			}
 		}

@@ -18,6 +18,7 @@ type Entry struct {
 	Expires  int64  // 0: never. Not above Arrived: at once, unless it can be delivered at once
 	Due      int64  // not delivered before; 0: now
 	Group    uint64 // hash of the group key; 0: none
+	Tenant   uint64 // hash of the tenant; 0 is a tenant as any other
 	Bytes    uint32 // of the body
 	Priority uint8  // 0 to 31, clamped to Config.MaxPriority; higher goes first
 }

@@ -20,7 +20,7 @@ func (c *chunk) need() (level int, arrived int64, offset uint64) {
 	levels := c.levels
 	if c.blocked > 0 {
 		for i := range c.slots {
-			if c.slots[i].state == blocked {
+			if s := c.slots[i].state; s == blocked || s == staged {
 				levels |= 1 << c.slots[i].priority
 			}
 		}
@@ -114,6 +114,8 @@ func (q *Queue) evict(c *chunk) {
 		switch c.slots[i].state {
 		case blocked:
 			q.unblock(c, i)
+		case staged:
+			q.unstage(c, i)
 		case out:
 			c.flying |= 1 << c.slots[i].priority
 		}

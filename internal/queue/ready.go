@@ -2,12 +2,12 @@ package queue
 
 // next returns the ready message to deliver next. c is nil when there is none now.
 func (q *Queue) next(now int64) (c *chunk, i int) {
-	for mask := q.levels.mask; mask != 0; {
+	for mask := q.readyLevels(); mask != 0; {
 		level := q.level(mask)
 		c, i := q.nextOf(now, level)
 		switch {
 		case c == nil: // all of it is blocked, or has expired
-			mask &= q.levels.mask &^ (1 << level)
+			mask &= q.readyLevels() &^ (1 << level)
 			continue
 		case i >= 0:
 			return c, i
@@ -22,27 +22,41 @@ func (q *Queue) next(now int64) (c *chunk, i int) {
 	return nil, 0
 }
 
-// nextOf returns the first message of a priority, and sets aside what cannot be
-// delivered on the way. If it may be in a chunk that is not resident, the index is
-// -1. If there is none, the chunk is nil.
+// nextOf returns the message of a priority to deliver next. If it may be in a chunk
+// that is not resident, the index is -1. If there is none, the chunk is nil.
 func (q *Queue) nextOf(now int64, level int) (*chunk, int) {
+	if q.config.FairTenants {
+		return q.nextFair(now, level)
+	}
+	return q.firstFit(now, level)
+}
+
+// firstFit returns the first message of a priority that can be delivered, as nextOf
+// does.
+func (q *Queue) firstFit(now int64, level int) (*chunk, int) {
 	for {
 		c, i := q.firstOf(level)
-		if c == nil || i < 0 {
-			return c, i
-		}
-		s := &c.slots[i]
-		switch {
-		case s.expires != 0 && s.expires <= now && !q.atOnce(c, i):
-			q.expire(now, c, i)
-		case q.isSpent(c, i):
-			q.stopTrying(now, c, i)
-		case s.group != 0 && q.isBusy(c, i):
-			q.block(c, i)
-		default:
+		if c == nil || i < 0 || q.fits(now, c, i) {
 			return c, i
 		}
 	}
+}
+
+// fits says whether a ready message can be delivered, and sets it aside or ends it
+// if not.
+func (q *Queue) fits(now int64, c *chunk, i int) bool {
+	s := &c.slots[i]
+	switch {
+	case s.expires != 0 && s.expires <= now && !q.atOnce(c, i):
+		q.expire(now, c, i)
+	case q.isSpent(c, i):
+		q.stopTrying(now, c, i)
+	case s.group != 0 && q.isBusy(c, i):
+		q.block(c, i)
+	default:
+		return true
+	}
+	return false
 }
 
 // firstOf returns the first ready message of a priority in all logs.

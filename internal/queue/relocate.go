@@ -51,13 +51,14 @@ func (w *writer) entry(e *Entry) {
 	w.time(e.Expires)
 	w.time(e.Due)
 	w.num(e.Group)
+	w.num(e.Tenant)
 	w.num(uint64(e.Bytes))
 	w.num(uint64(e.Priority))
 }
 
 func (r *reader) entry() Entry {
 	return Entry{Ref: Ref{uint32(r.below(1 << 32)), r.below(maxOffset)}, Arrived: r.time(), Expires: r.time(), Due: r.time(),
-		Group: r.num(), Bytes: uint32(r.below(1 << 32)), Priority: uint8(r.below(256))}
+		Group: r.num(), Tenant: r.num(), Bytes: uint32(r.below(1 << 32)), Priority: uint8(r.below(256))}
 }
 
 // relocatedIn returns the messages of a chunk whose bodies are elsewhere, as they

@@ -136,7 +136,7 @@ func (w *writer) chunk(c *chunk, last *uint64) {
 func (c *chunk) inAll() (levels uint32) {
 	levels = c.levels
 	for i := range c.slots {
-		if s := &c.slots[i]; s.state == out || s.state == blocked {
+		if s := &c.slots[i]; s.state == out || s.state == blocked || s.state == staged {
 			levels |= 1 << s.priority
 		}
 	}

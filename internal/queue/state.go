@@ -16,6 +16,8 @@ type Queue struct {
 	paused Pause
 
 	levels    levels
+	tenants   [MaxPriorities]*tenants
+	staged    uint32   // priorities with messages that are set aside by tenant
 	resident  []*chunk // with slots, but for the open ones
 	loading   int      // chunks that are being loaded
 	stalled   bool     // there was no chunk to page out for one that is needed

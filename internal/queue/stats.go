@@ -93,8 +93,8 @@ func (c *chunk) check() error {
 	if levels != c.levels {
 		return fmt.Errorf("lanes have the priorities %b, the chunk %b", levels, c.levels)
 	}
-	if n[ready] != lanes || n[ready]+n[blocked]+n[delayed]+n[out]+n[dying] != c.live || n[delayed] != c.delayed || n[out] != c.out || n[dying] != c.dying {
-		return fmt.Errorf("slots %v (ready, blocked, delayed, out, dying, gone), %d in lanes; the chunk has %d live, %d delayed, %d in flight, %d being dead-lettered",
+	if n[ready] != lanes || n[ready]+n[blocked]+n[staged]+n[delayed]+n[out]+n[dying] != c.live || n[delayed] != c.delayed || n[out] != c.out || n[dying] != c.dying {
+		return fmt.Errorf("slots %v (ready, blocked, staged, delayed, out, dying, gone), %d in lanes; the chunk has %d live, %d delayed, %d in flight, %d being dead-lettered",
 			n, lanes, c.live, c.delayed, c.out, c.dying)
 	}
 	return nil

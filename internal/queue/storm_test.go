@@ -75,7 +75,7 @@ func (w *world) publishOne() {
 		return
 	}
 	w.now++
-	e := &Entry{Bytes: uint32(w.draw(100, "bytes"))}
+	e := &Entry{Bytes: uint32(w.draw(100, "bytes")), Tenant: uint64(w.draw(2, "tenant"))}
 	switch w.draw(9, "kind") {
 	case 0:
 		e.Due = w.now + int64(w.draw(2000, "due"))
@@ -325,12 +325,13 @@ func TestStorm(t *testing.T) {
 		"dead-letter": {DeadLetter: true, DeliveryLimit: 3, Retry: retry},
 		"single":      {SingleActive: true, Retry: retry},
 		"weighted":    {Weights: []int{1, 2, 3}, StarvationBound: 5},
+		"fair":        {FairTenants: true},
 		"short":       {MaxLength: 12, DeadLetter: true, SettleTimeout: 4 * time.Second},
 	} {
 		for _, chunk := range []int{4, 4096} {
 			t.Run(fmt.Sprintf("%s/%d", name, chunk), func(t *testing.T) {
 				rapid.Check(t, func(t *rapid.T) {
-					c.Limits = Limits{ChunkMessages: chunk, Resident: 3, ReserveMin: 2, ReserveMax: 8}
+					c.Limits = Limits{ChunkMessages: chunk, Resident: 3, ReserveMin: 2, ReserveMax: 8, TenantWindow: 3}
 					w := newWorld(t, c)
 					for range rapid.IntRange(20, 120).Draw(t, "steps") {
 						w.step()

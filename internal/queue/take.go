@@ -63,7 +63,7 @@ func (q *Queue) takeOne(now int64, f *feed, e *Entry) {
 }
 
 func (q *Queue) slotOf(e *Entry) slot {
-	return slot{offset: e.Offset, arrived: e.Arrived, expires: q.expiry(e), due: e.Due, group: e.Group,
+	return slot{offset: e.Offset, arrived: e.Arrived, expires: q.expiry(e), due: e.Due, group: e.Group, tenant: e.Tenant,
 		bytes: e.Bytes, priority: min(e.Priority, uint8(q.config.MaxPriority))}
 }
 

@@ -90,6 +90,9 @@ func (q *Queue) takeWaiting(c *chunk, i int) {
 	case blocked:
 		q.unblock(c, i)
 		q.takeReady(c, i)
+	case staged:
+		q.unstage(c, i)
+		q.takeReady(c, i)
 	}
 }
 
