@@ -55,7 +55,7 @@ func (p *Publisher) publishIf(ctx context.Context, partition int, e *Expected, r
 	if partition, err = p.choose(partition, len(lanes), &Record{Key: e.Key, Time: NoTime}); err != nil {
 		return nil, err
 	}
-	b := &publishedBatch{topic: p.topic.name, partition: partition, settled: make(chan struct{}), began: time.Now(),
+	b := &publishedBatch{topic: p.topic.name, partition: partition, settled: make(chan struct{}),
 		expects: &Expected{slices.Clone(e.Key), e.Offset}}
 	if err := p.fill(b, records); err != nil {
 		return nil, err
@@ -104,6 +104,7 @@ func (l *publisherLane) addWhole(b *publishedBatch) error {
 	if l.open != nil {
 		l.queue, l.open = append(l.queue, l.open), nil
 	}
+	b.began = time.Now() // as with others, how long it waited for room does not count
 	l.queue, l.untold = append(l.queue, b), append(l.untold, b)
 	l.rouse()
 	return nil

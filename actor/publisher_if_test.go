@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -8,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	pactor "github.com/asynkron/protoactor-go/actor"
 
@@ -305,4 +308,26 @@ func TestPublishIfFromMany(t *testing.T) {
 			t.Errorf("seed %d: %d were counted, want %d", seed, n, 4*each)
 		}
 	}
+}
+
+// Waiting for room is within ctx, and takes nothing of DeliveryTimeout.
+func TestPublishIfThatWaitedForRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := storagefake.New()
+		on(t, store, func(s *System) {
+			topic := declare(t, s, "orders", TopicConfig{KeyIndex: true})
+			p, ctx := newPublisher(t, topic, PublisherOptions{}), context.Background()
+			if err := p.room.enter(ctx, DefaultBufferBytes); err != nil {
+				t.Fatal(err)
+			}
+			var way lossy
+			way.between(t, s, p)
+			way.lose(false, true)
+			time.AfterFunc(2*DefaultDeliveryTimeout, func() { p.room.leave(DefaultBufferBytes) })
+			if at, err := p.PublishIf(ctx, 0, expecting("a", NoOffset), pairs("a=1")); err != nil || at.Offset != 0 {
+				t.Errorf("%+v, %v", at, err)
+			}
+		})
+		time.Sleep(time.Second) // for Proto.Actor's throttle of dead letters
+	})
 }
