@@ -1,5 +1,7 @@
 package queue
 
+import "slices"
+
 // lost: messages of a range are not in the log any more.
 type lost struct {
 	feed        *feed
@@ -88,8 +90,17 @@ func (e *purged) apply(q *Queue) {
 		rest := max(e.n, n) - n
 		q.count.Purged += rest
 		q.count.Taken += rest
-		e.feed.purge = &purge{e.below, e.kept}
+		e.feed.purge = e.joined(e.feed.purge)
 	}
+}
+
+// joined is the purge together with an earlier one, which reaches further if the
+// queue had been restored in between and had not caught up yet.
+func (e *purged) joined(before *purge) *purge {
+	if before == nil || before.below <= e.below {
+		return &purge{e.below, e.kept}
+	}
+	return &purge{before.below, append(slices.Clip(e.kept), before.kept.from(e.below)...)}
 }
 
 // purgeChunk ends what waits in a chunk: all but what is kept. The offsets between

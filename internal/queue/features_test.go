@@ -375,3 +375,35 @@ func TestTenantsTakeTurns(t *testing.T) {
 	r.must(Subscribe{Consumer: "a"})
 	r.want("order", r.offsets(), []uint64{0, 8, 10, 1, 9, 11, 2, 3, 4, 5, 6, 7})
 }
+
+// A queue is purged, crashes, is purged again before it has caught up, and crashes.
+func TestPurgesBeforeCatchingUp(t *testing.T) {
+	entries := make([]Entry, 10)
+	for i := range entries {
+		entries[i].Ref = Ref{1, uint64(i)}
+	}
+	var journal []byte
+	for life, taken := range []int{10, 5, 10} {
+		q, err := New(Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := q.Replay(journal); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []Command{Recover{}, Subscribe{Consumer: "a", Prefetch: 2}, Take{Log: 1, Entries: entries[:taken], Next: uint64(taken)}, Purge{}} {
+			events, _, err := q.Apply(1000, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			journal = append(journal, events...)
+		}
+		live := 1 // of two that were in flight, both are suspect: one waits, and is purged
+		if life == 0 {
+			live = 2
+		}
+		if n := q.Counts(); n.Live != live || n.InFlight != live || n.Purged != uint64(10-live) {
+			t.Fatalf("life %d: %+v", life, n)
+		}
+	}
+}

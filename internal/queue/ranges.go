@@ -32,3 +32,14 @@ func (v ranges) has(offset uint64) bool {
 	})
 	return found && i < len(v)
 }
+
+// from returns what is not below an offset.
+func (v ranges) from(offset uint64) (all ranges) {
+	for _, r := range v {
+		if end := r.first + r.n; end > offset {
+			first := max(r.first, offset)
+			all = append(all, run{first, end - first})
+		}
+	}
+	return all
+}
