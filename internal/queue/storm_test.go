@@ -276,6 +276,7 @@ func (w *world) purge() {
 
 // stop ends the queue in an orderly way. Then nothing is suspect.
 func (w *world) stop() {
+	w.late = false // the model has to know all that is durable
 	w.do(Tick{})
 	for _, name := range w.names() {
 		for _, m := range w.inHand(name) {
