@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -46,10 +47,11 @@ type Consumer struct {
 	once        sync.Once     // closes it
 	ended       chan struct{} // closed when it is over
 
-	mu     sync.Mutex
-	id     string
-	errs   []error
-	topics map[string]*Topic
+	mu      sync.Mutex
+	id      string
+	errs    []error                  // that stay
+	stopped map[TopicPartition]error // partitions where work has stopped
+	topics  map[string]*Topic
 }
 
 // NewConsumer joins a group, which then gives the consumer partitions of the
@@ -164,11 +166,34 @@ func (c *Consumer) topic(ctx context.Context, p TopicPartition, anew bool) (*Top
 }
 
 // Err says which partitions have stopped and why, and why the consumer has ended;
-// nil when all is well.
+// nil when all is well. A partition that goes on, after a Seek or a rewind, or that
+// another member has now, is no longer among them.
 func (c *Consumer) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return errors.Join(c.errs...)
+	all := slices.Clone(c.errs)
+	for _, p := range slices.SortedFunc(maps.Keys(c.stopped), comparePartitions) {
+		all = append(all, c.stopped[p])
+	}
+	return errors.Join(all...)
+}
+
+func (c *Consumer) stop(p TopicPartition, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stopped == nil {
+		c.stopped = map[TopicPartition]error{}
+	}
+	c.stopped[p] = err
+}
+
+// goesOn takes back that work on partitions has stopped.
+func (c *Consumer) goesOn(partitions ...TopicPartition) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range partitions {
+		delete(c.stopped, p)
+	}
 }
 
 // consumerErrors is how many errors are kept for Err.

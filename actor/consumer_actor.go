@@ -371,7 +371,7 @@ func (a *consumerActor) laneStopped(m laneStopped) {
 	if a.lanes[m.lane.TopicPartition] != m.lane {
 		return
 	}
-	a.consumer.fail(m.err)
+	a.consumer.stop(m.lane.TopicPartition, m.err)
 	a.consumer.sys.log.Error("a consumer has stopped work on a partition", "group", a.group.name,
 		"topic", m.lane.Topic, "partition", m.lane.Partition, "error", m.err)
 	if told := a.consumer.options.Listener.Stopped; told != nil {

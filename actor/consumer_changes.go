@@ -66,6 +66,7 @@ func (a *consumerActor) assigned(given []group.Assignment) {
 		if old != nil {
 			old.abandon()
 		}
+		a.consumer.goesOn(at)
 		l := newConsumerLane(a.consumer, a.group, a.id, p)
 		a.lanes[at] = l
 		lanes = append(lanes, l)
@@ -98,7 +99,7 @@ func (a *consumerActor) revoke(claims []group.Claim) {
 	a.enqueue(&change{
 		work: func(ctx context.Context) { a.consumer.wind(ctx, lanes) },
 		done: func() {
-			a.drop(lanes)
+			a.consumer.goesOn(a.drop(lanes)...)
 			a.say(group.Release{Member: a.id, Partitions: claims})
 		},
 	})
@@ -152,6 +153,9 @@ func (a *consumerActor) lost(claims []group.Claim) {
 }
 
 func (a *consumerActor) tellLost(lost []TopicPartition, then func()) {
+	if !a.closing { // whoever closes it is told what has stopped
+		a.consumer.goesOn(lost...)
+	}
 	a.enqueue(&change{
 		work: func(ctx context.Context) { a.consumer.tellListener(ctx, a.consumer.options.Listener.Lost, lost) },
 		done: then,
@@ -188,6 +192,7 @@ func (a *consumerActor) move(l *consumerLane, f func()) {
 			patience, cancel := context.WithTimeout(ctx, a.consumer.options.DrainTimeout)
 			defer cancel()
 			l.drained(patience, false)
+			a.consumer.goesOn(l.TopicPartition)
 			l.restart(f)
 		},
 		done: func() {},
@@ -268,8 +273,10 @@ func partitionsOf(lanes []*consumerLane) []TopicPartition {
 	for i, l := range lanes {
 		all[i] = l.TopicPartition
 	}
-	slices.SortFunc(all, func(x, y TopicPartition) int {
-		return cmp.Or(strings.Compare(x.Topic, y.Topic), cmp.Compare(x.Partition, y.Partition))
-	})
+	slices.SortFunc(all, comparePartitions)
 	return all
+}
+
+func comparePartitions(x, y TopicPartition) int {
+	return cmp.Or(strings.Compare(x.Topic, y.Topic), cmp.Compare(x.Partition, y.Partition))
 }

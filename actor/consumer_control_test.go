@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -475,5 +476,36 @@ func TestCloseWithinAContext(t *testing.T) {
 			t.Errorf("afterwards the group is %v, %v", d.State, err)
 		}
 		<-c.Ended()
+	})
+}
+
+// A partition that has stopped is told by Err until it goes on, and by Close.
+func TestErrForgetsWhatGoesOn(t *testing.T) {
+	bubble(t, func(t *testing.T, s *System) {
+		ctx, broken := context.Background(), errors.New("broken")
+		declare(t, s, "orders", TopicConfig{Partitions: 2})
+		publish(t, s, 0, "a")
+		publish(t, s, 1, "b")
+		var mended atomic.Bool
+		c := startConsumer(t, s, ConsumerOptions{OnFailure: StopOnFailure{}}, func(_ context.Context, d *Delivery) error {
+			if mended.Load() && d.Partition == 0 {
+				return nil
+			}
+			return broken
+		})
+		synctest.Wait()
+		if text := fmt.Sprint(c.Err()); strings.Count(text, "broken") != 2 {
+			t.Errorf("both partitions have stopped: %s", text)
+		}
+		mended.Store(true)
+		if err := c.Seek(ctx, orders0, FromBeginning()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		for what, err := range map[string]error{"Err": c.Err(), "Close": c.Close(ctx)} {
+			if text := fmt.Sprint(err); !errors.Is(err, broken) || !strings.Contains(text, "partition 1") || strings.Contains(text, "partition 0") {
+				t.Errorf("%s after partition 0 has gone on: %s", what, text)
+			}
+		}
 	})
 }

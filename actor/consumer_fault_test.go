@@ -222,6 +222,9 @@ func TestATopicIsDeletedUnderAConsumer(t *testing.T) {
 		publish(t, s, 0, "a")
 		synctest.Wait()
 		n.expect(t, "a")
+		if err := c.Err(); !errors.Is(err, ErrNoTopic) {
+			t.Errorf("it says %v", err)
+		}
 		if err := testGroup(t, s).tell(ctx, group.Forget{Topic: "bills", Force: true}); err != nil {
 			t.Fatal(err)
 		}
@@ -230,9 +233,7 @@ func TestATopicIsDeletedUnderAConsumer(t *testing.T) {
 		if err != nil || len(all) != 1 || all[0] != orders0 {
 			t.Errorf("it has %v, %v", all, err)
 		}
-		if err := c.Close(ctx); !errors.Is(err, ErrNoTopic) {
-			t.Errorf("it ended with %v", err)
-		}
+		closeConsumerOK(t, c)
 	})
 }
 

@@ -136,7 +136,7 @@ func ExampleParkKey() {
 		return
 	}
 	var keys []actor.ParkedKey
-	for len(keys) == 0 { // it is being parked
+	for len(keys) == 0 || len(keys[0].Records) < 2 { // they are being parked
 		if keys, err = cooks.Parked(ctx); err != nil {
 			fmt.Println(err)
 			return

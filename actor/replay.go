@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -259,9 +258,7 @@ func (c *Consumer) replayed(ctx context.Context, r *ReplayRange) (topics map[str
 		}
 		all = append(all, at)
 	}
-	slices.SortFunc(all, func(x, y TopicPartition) int {
-		return cmp.Or(strings.Compare(x.Topic, y.Topic), cmp.Compare(x.Partition, y.Partition))
-	})
+	slices.SortFunc(all, comparePartitions)
 	return topics, slices.Compact(all), nil
 }
 
