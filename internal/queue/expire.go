@@ -2,8 +2,10 @@ package queue
 
 import "slices"
 
-// pass lets time pass: it makes ready what is due, and ends what has expired.
+// pass lets time pass: it takes back what consumers have had for too long, makes ready
+// what is due, and ends what has expired, be it in the hands of a consumer.
 func (q *Queue) pass(now int64) {
+	q.timeOut(now)
 	for len(q.timers) > 0 && q.timers[0].at <= now {
 		c := q.timers[0]
 		q.timers.remove(c)
@@ -15,7 +17,6 @@ func (q *Queue) pass(now int64) {
 		c.at = 0
 		q.sweep(now, c)
 	}
-	q.timeOut(now)
 }
 
 // sweep makes ready what is due in a resident chunk, ends what has expired, and

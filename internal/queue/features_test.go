@@ -407,3 +407,17 @@ func TestPurgesBeforeCatchingUp(t *testing.T) {
 		}
 	}
 }
+
+// What expired in the hands of a consumer ends when it is taken back, and is neither
+// ready nor delivered in between.
+func TestWhatExpiredInFlightEndsWithTheSettleTimeout(t *testing.T) {
+	r := newRig(t, Config{SettleTimeout: time.Second})
+	r.must(Subscribe{Consumer: "a", Prefetch: 1})
+	r.publish(Entry{Expires: r.now + 100})
+	r.must(Pause{Delivery: true})
+	r.now += 1000
+	r.must(Tick{})
+	if n := r.q.Counts(); n.Expired != 1 || n.Live != 0 {
+		t.Fatalf("it counts %+v", n)
+	}
+}
