@@ -189,11 +189,11 @@ func (p *Producer) encode(records []codec.Record) (codec.Section, error) {
 	if b, ok := sections.Get().(*[]byte); ok {
 		s.Records = (*b)[:0]
 	}
-	limits, most := codec.DefaultLimits(), p.topic.sys.limits.SectionBytes
+	most := p.topic.sys.limits.SectionBytes
 	s.Records = slices.Grow(s.Records, min(roomFor(records), most))
 	settings := p.topic.settings.Load()
 	for i := range records {
-		err := limits.Check(&records[i])
+		err := recordLimits.Check(&records[i])
 		if err == nil && settings.Compaction.Enabled && records[i].Key == nil {
 			err = ErrNoKey
 		}

@@ -73,20 +73,7 @@ func listGroups(*flag.FlagSet) action {
 	}
 }
 
-func deleteGroup(*flag.FlagSet) action {
-	return func(ctx context.Context, s *session) error {
-		if err := s.sys.DeleteGroup(ctx, s.args[0]); err != nil {
-			return err
-		}
-		if s.json {
-			return s.printJSON(struct {
-				Deleted string `json:"deleted"`
-			}{s.args[0]})
-		}
-		_, err := fmt.Fprintf(s.out, "group %s is deleted\n", s.args[0])
-		return err
-	}
-}
+func deleteGroup(*flag.FlagSet) action { return deletion("group", (*actor.System).DeleteGroup) }
 
 // groupDetailJSON is a group with its members and partitions.
 type groupDetailJSON struct {

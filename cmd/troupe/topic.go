@@ -189,9 +189,12 @@ func arrival(ctx context.Context, t *actor.Topic, partition int, offset uint64) 
 	return clock(batch.Info.AppendTime), nil
 }
 
-func deleteTopic(*flag.FlagSet) action {
+func deleteTopic(*flag.FlagSet) action { return deletion("topic", (*actor.System).DeleteTopic) }
+
+// deletion deletes what its argument names, of a kind.
+func deletion(kind string, remove func(*actor.System, context.Context, string) error) action {
 	return func(ctx context.Context, s *session) error {
-		if err := s.sys.DeleteTopic(ctx, s.args[0]); err != nil {
+		if err := remove(s.sys, ctx, s.args[0]); err != nil {
 			return err
 		}
 		if s.json {
@@ -199,7 +202,7 @@ func deleteTopic(*flag.FlagSet) action {
 				Deleted string `json:"deleted"`
 			}{s.args[0]})
 		}
-		_, err := fmt.Fprintf(s.out, "topic %s is deleted\n", s.args[0])
+		_, err := fmt.Fprintf(s.out, "%s %s is deleted\n", kind, s.args[0])
 		return err
 	}
 }
