@@ -130,7 +130,7 @@ func (e reserved) put(w *writer) {
 	w.num(e.upTo)
 }
 
-func readReserved(r *reader) event { return reserved{r.feed(), r.priority(), r.num()} }
+func readReserved(r *reader) event { return reserved{r.feed(), r.priority(), r.bound()} }
 
 func (e reserved) apply(q *Queue) {
 	m := e.feed.mark(e.priority)

@@ -67,7 +67,7 @@ func (e failed) put(w *writer) {
 }
 
 func readFailed(r *reader) event {
-	return failed{r.feed(), r.num(), int(r.below(1 << 31)), r.cause(), r.time(), r.time(), r.num()}
+	return failed{r.feed(), r.offset(), int(r.below(1 << 31)), r.cause(), r.time(), r.time(), r.num()}
 }
 
 func (e failed) apply(q *Queue) {
@@ -99,7 +99,9 @@ func (e returned) put(w *writer) {
 	w.num(e.group)
 }
 
-func readReturned(r *reader) event { return returned{r.feed(), r.num(), r.cause(), r.time(), r.num()} }
+func readReturned(r *reader) event {
+	return returned{r.feed(), r.offset(), r.cause(), r.time(), r.num()}
+}
 
 func (e returned) apply(q *Queue) {
 	q.change(e.feed, e.offset, func(m *mark) {
@@ -128,7 +130,7 @@ func (e parted) put(w *writer) {
 }
 
 func readParted(r *reader) event {
-	e := parted{r.feed(), r.num(), Reason(r.below(uint64(reasons))), r.time()}
+	e := parted{r.feed(), r.offset(), Reason(r.below(uint64(reasons))), r.time()}
 	if e.why == ReasonNone {
 		r.fail("a message is dead-lettered for no reason")
 	}

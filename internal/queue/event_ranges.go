@@ -19,7 +19,7 @@ func (e lost) put(w *writer) {
 }
 
 func readLost(r *reader) event {
-	return lost{r.feed(), r.num(), r.num(), int(r.below(maxChunkMessages + 1))}
+	return lost{r.feed(), r.offset(), r.bound(), int(r.below(maxChunkMessages + 1))}
 }
 
 // apply takes them from the chunks of the range. In a replay those may end
@@ -71,7 +71,7 @@ func (e *purged) put(w *writer) {
 }
 
 func readPurged(r *reader) event {
-	return &purged{feed: r.feed(), below: r.num(), n: r.below(maxOffset), kept: r.ranges(maxOffset)}
+	return &purged{feed: r.feed(), below: r.bound(), n: r.below(maxOffset), kept: r.ranges(maxOffset)}
 }
 
 func (e *purged) apply(q *Queue) {

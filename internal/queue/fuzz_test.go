@@ -36,6 +36,9 @@ func FuzzReplay(f *testing.F) {
 	_, journal := sample(f)
 	f.Add(journal)
 	f.Add([]byte{kindEnded, 1, 0, 0, 1, 255, 255, 3, 0, 0})
+	far := writer{b: []byte{kindReturned}} // an offset that no message can have
+	returned{feed: &feed{log: 1}, offset: maxOffset, cause: CauseFailed}.put(&far)
+	f.Add(far.b)
 	f.Fuzz(func(t *testing.T, events []byte) {
 		q, err := New(Config{})
 		if err != nil {

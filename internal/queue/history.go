@@ -96,7 +96,7 @@ func (w *writer) history(h *history) {
 
 func (r *reader) history() {
 	for n := r.count(8); n > 0 && r.err == nil; n-- {
-		p := past{log: uint32(r.below(1 << 32)), first: r.below(maxOffset), n: r.below(maxOffset), at: r.time(), who: r.text(),
+		p := past{log: uint32(r.below(1 << 32)), first: r.offset(), n: r.below(maxOffset), at: r.time(), who: r.text(),
 			attempts: uint32(r.below(math.MaxUint32)), how: how(r.below(uint64(hows))), why: r.reason()}
 		if p.n == 0 {
 			r.fail("nothing is remembered")

@@ -15,6 +15,9 @@ func (q *Queue) relocate(c Relocate) error {
 		if !q.Holds(m.From) {
 			return fmt.Errorf("%w: %v", ErrUnknownMessage, m.From)
 		}
+		if m.To.Offset >= maxOffset {
+			return fmt.Errorf("%w: %v is relocated to %v, and offsets are below %d", ErrInvalid, m.From, m.To.Ref, uint64(maxOffset))
+		}
 	}
 	for i := range c.Moves {
 		m := &c.Moves[i]
@@ -38,7 +41,7 @@ func (e relocated) put(w *writer) {
 	w.entry(&e.to)
 }
 
-func readRelocated(r *reader) event { return relocated{r.feed(), r.num(), r.entry()} }
+func readRelocated(r *reader) event { return relocated{r.feed(), r.offset(), r.entry()} }
 
 func (e relocated) apply(q *Queue) {
 	q.change(e.feed, e.offset, func(m *mark) { m.body = &e.to })
@@ -57,7 +60,7 @@ func (w *writer) entry(e *Entry) {
 }
 
 func (r *reader) entry() Entry {
-	return Entry{Ref: Ref{uint32(r.below(1 << 32)), r.below(maxOffset)}, Arrived: r.time(), Expires: r.time(), Due: r.time(),
+	return Entry{Ref: Ref{uint32(r.below(1 << 32)), r.offset()}, Arrived: r.time(), Expires: r.time(), Due: r.time(),
 		Group: r.num(), Tenant: r.num(), Bytes: uint32(r.below(1 << 32)), Priority: uint8(r.below(256))}
 }
 

@@ -51,10 +51,10 @@ func (r *reader) restoreFeed() {
 		r.fail("log %d is there twice", f.log)
 		return
 	}
-	f.next = r.below(maxOffset)
+	f.next = r.bound()
 	for n := r.count(3); n > 0 && r.err == nil; n-- {
 		m := f.mark(r.priority())
-		m.upTo, m.suspects = r.num(), r.num()
+		m.upTo, m.suspects = r.bound(), r.bound()
 	}
 	last := uint64(0)
 	for n := r.count(9); n > 0 && r.err == nil; n-- {
@@ -131,7 +131,7 @@ func (r *reader) marks(first, end uint64) map[uint64]mark {
 	}
 	marks := make(map[uint64]mark, n)
 	for ; n > 0 && r.err == nil; n-- {
-		offset := r.num()
+		offset := r.offset()
 		if offset < first || offset >= end {
 			r.fail("%d has a mark, and is not from %d to %d", offset, first, end)
 		}
@@ -154,6 +154,6 @@ func (r *reader) restoreAhead(f *feed) {
 		p.marks = r.marks(first, first+1<<pageBits)
 	}
 	if r.flag() {
-		f.purge = &purge{r.num(), r.ranges(maxOffset)}
+		f.purge = &purge{r.bound(), r.ranges(maxOffset)}
 	}
 }

@@ -37,6 +37,9 @@ func (q *Queue) checkTake(f *feed, c Take) error {
 	if c.Next < next {
 		return fmt.Errorf("%w: log %d was taken to %d, and is to be read on at %d", ErrInvalid, c.Log, next, c.Next)
 	}
+	if c.Next > maxOffset {
+		return fmt.Errorf("%w: log %d is to be read on at %d, and an offset is at most %d", ErrInvalid, c.Log, c.Next, uint64(maxOffset))
+	}
 	return nil
 }
 

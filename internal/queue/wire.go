@@ -130,8 +130,14 @@ func (r *reader) feed() *feed {
 	return f
 }
 
-// maxOffset bounds offsets, so that one more does not overflow.
+// maxOffset bounds the offsets of messages, which are below it, so that one more does not overflow.
 const maxOffset = 1 << 62
+
+// offset reads that of a message.
+func (r *reader) offset() uint64 { return r.below(maxOffset) }
+
+// bound reads an offset that messages are below.
+func (r *reader) bound() uint64 { return r.below(maxOffset + 1) }
 
 // ranges reads runs of offsets, of at most so many in all.
 func (r *reader) ranges(most uint64) (all ranges) {
