@@ -1,0 +1,95 @@
+package actor
+
+import (
+	"errors"
+
+	pactor "github.com/asynkron/protoactor-go/actor"
+
+	"github.com/troupestream/troupe/internal/queue"
+)
+
+// ErrQueueFailed: the queue's actor failed, and reads its state again. Deliveries that
+// were not settled come again; whoever consumes subscribes anew.
+var ErrQueueFailed = errors.New("the queue has failed and starts again")
+
+// What is said to the actor of a queue, and what it says. All of it is control: how
+// much of each can be under way is bounded by its protocol.
+
+// queueRequest is a command to a queue. Whoever sends it with Ask is told the error,
+// or queueDone once it is durable.
+type queueRequest struct{ command queue.Command }
+
+// queueDone answers what went well.
+type queueDone struct{}
+
+// subscribe makes a consumer, and says where its deliveries go. It is answered as a
+// queueRequest. When that actor ends without a Cancel, its consumers are Gone.
+type subscribe struct {
+	queue.Subscribe
+	consumer *pactor.PID
+}
+
+// settle is what a consumer's actor has to say of its deliveries. It has one under
+// way at most, and collects meanwhile; deliveriesSettled is the answer.
+type settle struct {
+	consumer string
+	seq      uint64       // counts them, for the answer
+	acks     []uint64     // tags
+	nacks    []queue.Nack // the consumer is filled in by the queue
+	started  []uint64     // each of those on probation is answered with queue.Charged as well
+	extend   bool         // the handlers live: the settle timeout of all it has begins anew
+}
+
+// deliveriesSettled answers a settle once it is durable, to the actor that subscribed.
+type deliveriesSettled struct {
+	consumer string
+	seq      uint64
+	refused  []error // queue.ErrSettled, queue.ErrUnknownTag, queue.ErrUnknownConsumer; nil: all went well
+}
+
+// askQueue asks a queue something, by Ask; look runs in its actor, and must only look.
+// The answer may be an error.
+type askQueue struct{ look func(*queue.Queue) any }
+
+// fed brings what a log has for a queue, in order. It is answered with fedTaken.
+type fed struct {
+	log     uint32
+	page    *page         // that the entries are in; nil: it is progress alone
+	entries []queue.Entry // belong to the queue from now on
+	next    uint64        // the log was read up to here
+	feed    *pactor.PID
+}
+
+// fedTaken gives a feed its credit back: the queue reads on at next, which is more than
+// it was fed when it knew the log already, and less when the feed has to go back there.
+type fedTaken struct {
+	queue uint32
+	log   uint32
+	next  uint64
+}
+
+// delivered brings messages to a consumer's actor.
+type delivered struct {
+	consumer   string
+	deliveries []arrival
+}
+
+// arrival is one of them.
+type arrival struct {
+	queue.Delivery
+	page *page // holds its Body; nil: the log does not have it any more
+}
+
+// consumerEnded says that a consumer is none any more, and that its deliveries are
+// void: the queue was deleted (ErrNoQueue), or has failed and is read anew
+// (ErrQueueFailed: subscribe again).
+type consumerEnded struct {
+	consumer string
+	err      error
+}
+
+// IgnoreDeadLetterLogging: an actor that has ended misses nothing of these.
+func (delivered) IgnoreDeadLetterLogging()         {}
+func (deliveriesSettled) IgnoreDeadLetterLogging() {}
+func (fedTaken) IgnoreDeadLetterLogging()          {}
+func (consumerEnded) IgnoreDeadLetterLogging()     {}
