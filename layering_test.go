@@ -18,7 +18,7 @@ const module = "github.com/troupestream/troupe"
 
 // pure are the packages that hold logic alone: state and messages in, state and
 // effects out. They import nothing but the standard library.
-var pure = []string{"internal/checkpoint", "internal/compaction", "internal/flow", "internal/group", "internal/inflight", "internal/keygroup",
+var pure = []string{"internal/checkpoint", "internal/compaction", "internal/envelope", "internal/flow", "internal/group", "internal/inflight", "internal/keygroup",
 	"internal/partitioner", "internal/queue", "internal/retrybudget", "internal/routing", "internal/watermark", "internal/window"}
 
 // layer says what of this module a directory, and what lies below it, may import.
