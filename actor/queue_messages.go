@@ -51,8 +51,31 @@ type deliveriesSettled struct {
 // The answer may be an error.
 type askQueue struct{ look func(*queue.Queue) any }
 
-// fed brings what a log has for a queue, in order. It is answered with fedTaken.
+// feedStarted tells the queues of a shard, by way of the shard, that there is a feed of
+// a log, or a new one. Each that shall have the log answers to it with follow.
+type feedStarted struct {
+	log  uint32
+	feed *pactor.PID
+}
+
+// follow asks a feed for what its log has for a queue, from next on; 0 is where the feed
+// of the log begins, for a queue that has not read it before. A follow with another run
+// takes the place of the one before: the queue was read anew and begins where its state
+// says.
+type follow struct {
+	queue uint32
+	run   uint64
+	pid   *pactor.PID
+	next  uint64
+}
+
+// unfollow ends it: the queue is deleted.
+type unfollow struct{ queue uint32 }
+
+// fed brings what a log has for a queue, in order and without a gap. It is answered with
+// fedTaken, by which the feed bounds what is under way.
 type fed struct {
+	run     uint64 // of the follow; the queue drops what is of another
 	log     uint32
 	page    *page         // that the entries are in; nil: it is progress alone
 	entries []queue.Entry // belong to the queue from now on
@@ -60,11 +83,10 @@ type fed struct {
 	feed    *pactor.PID
 }
 
-// fedTaken gives a feed its credit back: the queue reads on at next, which is more than
-// it was fed when it knew the log already, and less when the feed has to go back there.
+// fedTaken says that a queue has what its log has before next.
 type fedTaken struct {
 	queue uint32
-	log   uint32
+	run   uint64
 	next  uint64
 }
 
@@ -92,4 +114,8 @@ type consumerEnded struct {
 func (delivered) IgnoreDeadLetterLogging()         {}
 func (deliveriesSettled) IgnoreDeadLetterLogging() {}
 func (fedTaken) IgnoreDeadLetterLogging()          {}
+func (follow) IgnoreDeadLetterLogging()            {}
+func (unfollow) IgnoreDeadLetterLogging()          {}
+func (fed) IgnoreDeadLetterLogging()               {}
+func (settle) IgnoreDeadLetterLogging()            {}
 func (consumerEnded) IgnoreDeadLetterLogging()     {}
