@@ -69,6 +69,7 @@ func (q *Queue) freeGroups() {
 		}
 	})
 	clear(q.groups)
+	q.back = 0
 	for key, ref := range held {
 		q.hold(key, ref)
 	}

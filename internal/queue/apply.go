@@ -136,7 +136,9 @@ func (q *Queue) settleDown(now int64) {
 			q.endOnce(now)
 			q.deliver(now)
 		}
-		q.shorten(now)
+		if q.shorten(now) { // what others waited for may be gone, or room in memory
+			q.deliver(now)
+		}
 		q.endPulls(now)
 		q.idle(now)
 		q.post(now)

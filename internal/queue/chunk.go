@@ -53,6 +53,7 @@ type chunk struct {
 	lanes      []lane          // of a resident one
 	blocked    int             // of a resident one: those that are blocked or staged
 	flying     uint32          // priorities of what was in flight when it was paged out
+	shut       *shut           // of one that is not resident; nil: delivery may come to it
 	loading    bool
 	drawn      bool // those after it were loaded ahead
 }

@@ -58,9 +58,8 @@
 // settled for good, also while it waits to be tried again. A restart keeps that for
 // delayed retries; of others it forgets it, and the order above decides.
 //
-// Not yet: where a message of a group was given back and is paged out, and all that is
-// resident waits for that group, nothing is delivered until something of it ends. It
-// takes a group that fills Limits.Resident chunks.
+// Delivery looks past messages whose groups are busy, as far as Limits.Resident
+// chunks are full of them. What is behind waits, until some of those groups are free.
 //
 // Expiry is on time, wherever in the queue a message is (RabbitMQ looks at the head
 // alone). The limits of length count what is ready and what is delayed. DropHead

@@ -125,6 +125,7 @@ func (q *Queue) purgeChunk(c *chunk, kept ranges) uint64 {
 	q.count.Live -= before - live
 	c.live, c.delayed, c.bytes, c.blocked, c.lanes = live, 0, 0, 0, c.lanes[:0]
 	if !q.replaying { // else what is kept, which was in flight, is ready now
+		q.forgetShut(c)
 		q.levels.removeAll(c)
 	}
 	q.estimate(c)

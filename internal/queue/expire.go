@@ -46,6 +46,7 @@ func (q *Queue) sweep(now int64, c *chunk) {
 		if s.state == delayed && s.due <= now {
 			q.takeDelayed(c, i)
 			q.makeReady(c.where(i))
+			q.isBack(s.group, Ref{c.feed.log, s.offset})
 		}
 		if s.state == delayed {
 			sooner(s.due)

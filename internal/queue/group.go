@@ -10,6 +10,7 @@ import (
 // waiting.
 type group struct {
 	held    bool
+	back    bool // the holder is ready: it was given back
 	holder  Ref
 	waiting []seat // in the order of delivery
 }
@@ -43,8 +44,27 @@ func (q *Queue) hold(key uint64, ref Ref) {
 		g = &group{}
 		q.groups[key] = g
 	}
+	if g.holder == ref {
+		q.goesOut(g)
+	}
 	if !g.held {
 		g.held, g.holder = true, ref
+	}
+}
+
+// isBack notes that a message is ready, or ready again.
+func (q *Queue) isBack(key uint64, ref Ref) {
+	if g := q.groups[key]; key != 0 && g != nil && g.held && g.holder == ref && !g.back {
+		g.back = true
+		q.back++
+	}
+}
+
+// goesOut notes that the holder of a group is not ready any more.
+func (q *Queue) goesOut(g *group) {
+	if g.back {
+		g.back = false
+		q.back--
 	}
 }
 
@@ -62,13 +82,17 @@ func (q *Queue) block(c *chunk, i int) {
 
 // unblock puts a blocked message back among the ready ones.
 func (q *Queue) unblock(c *chunk, i int) {
+	q.unseat(c, i)
+	q.show(c, i)
+}
+
+func (q *Queue) unseat(c *chunk, i int) {
 	s := &c.slots[i]
 	g := q.groups[s.group]
 	place, found := slices.BinarySearchFunc(g.waiting, seat{c, s.offset, s.arrived, s.priority}, compareSeats)
 	if found {
 		g.waiting = slices.Delete(g.waiting, place, place+1)
 	}
-	q.show(c, i)
 }
 
 func (q *Queue) show(c *chunk, i int) {
@@ -87,6 +111,8 @@ func (q *Queue) release(key uint64, ref Ref) {
 	if key == 0 || g == nil || g.held && g.holder != ref {
 		return
 	}
+	q.goesOut(g)
+	q.reopenFor(key)
 	if g.held = false; len(g.waiting) == 0 {
 		delete(q.groups, key)
 		return

@@ -41,27 +41,33 @@ func (q *Queue) isOver() bool {
 
 // shorten drops from the head of a queue that is too long: the oldest of the
 // lowest priority that is ready; and when nothing is ready, the oldest that is
-// delayed. What is not in memory has to be loaded first.
-func (q *Queue) shorten(now int64) {
+// delayed. What is not in memory has to be loaded first. It says whether something
+// was dropped.
+func (q *Queue) shorten(now int64) (dropped bool) {
 	if q.config.Overflow != DropHead {
-		return
+		return false
+	}
+	for len(q.shut) > 0 && q.isOver() {
+		q.reopen(q.shut[0]) // what is to go may be there
 	}
 	for q.loading == 0 && q.isOver() { // what is being loaded may be delivered first
 		c, i := q.oldest()
 		if c == nil {
-			return
+			break
 		}
 		if !c.isResident() {
 			q.pin(c) // until it is known which message is to go
 			q.evictOver(1)
 			q.load(c)
-			return
+			break
 		}
 		q.pinned = q.pinned[:0]
 		w, group := c.where(i), c.slots[i].group
 		q.takeWaiting(c, i)
 		q.part(now, w, group, ReasonMaxLength)
+		dropped = true
 	}
+	return dropped
 }
 
 // oldest returns the message to drop next. Its chunk may not be resident.

@@ -424,7 +424,7 @@ func (w *world) checkOrder() {
 			}
 		}
 	}
-	if len(free) > 0 && !w.paused.Delivery && !w.stopped && !w.q.stalled && !w.config.mayStall(w) {
+	if len(free) > 0 && !w.paused.Delivery && !w.stopped && !w.q.stalled && !w.mayStall(free) {
 		for name, h := range w.consumers {
 			k := w.q.consumers[name]
 			if n := len(w.inHand(name)); !h.cancelled && n < h.Prefetch && k.probation == 0 && (!w.config.SingleActive || k == w.q.active && k == w.q.order[0]) {
@@ -434,14 +434,12 @@ func (w *world) checkOrder() {
 	}
 }
 
-// mayStall: with groups, delivery looks past no more than the resident chunks.
-func (c *Config) mayStall(w *world) bool {
-	for _, m := range w.all {
-		if m.Group != 0 && m.fate == waits {
-			return len(w.waiting()) > c.Limits.Resident*c.Limits.ChunkMessages/4
-		}
-	}
-	return false
+// mayStall: delivery looks past no more blocked messages than the resident chunks hold,
+// as long as what they wait for is with a consumer, or delayed.
+func (w *world) mayStall(free []*message) bool {
+	back := slices.ContainsFunc(free, func(m *message) bool { return m.Group != 0 && m.holds })
+	blocked := slices.ContainsFunc(w.q.resident, func(c *chunk) bool { return c.blocked > 0 })
+	return !back && blocked && len(w.q.resident) >= w.q.mostResident()
 }
 
 // flush makes everything durable.

@@ -50,13 +50,24 @@ func (q *Queue) want(c *chunk, level int) {
 	}
 	if len(q.resident)+q.loading >= q.mostResident() {
 		victim := q.leastNeeded()
-		if victim == nil || q.config.isStrict() && !victim.less(level, c) {
+		if b := q.waitsInVain(); b != nil {
+			victim = b
+		} else if victim == nil || q.config.isStrict() && !victim.less(level, c) {
 			q.stalled = q.stalled || victim == nil
 			return // enough is in memory, and all of it comes first
 		}
 		q.evict(victim)
 	}
 	q.load(c)
+}
+
+// waitsInVain returns a chunk that has to go though it comes first: it is blocked,
+// and may be so by a message that was given back, and cannot be reached otherwise.
+func (q *Queue) waitsInVain() *chunk {
+	if q.back == 0 {
+		return nil
+	}
+	return q.least((*chunk).isBlocked)
 }
 
 func (q *Queue) load(c *chunk) {
@@ -80,9 +91,11 @@ func (q *Queue) pin(c *chunk) {
 
 // leastNeeded returns the resident chunk that is needed least, leaving out those
 // that are pinned.
-func (q *Queue) leastNeeded() (least *chunk) {
+func (q *Queue) leastNeeded() *chunk { return q.least(func(*chunk) bool { return true }) }
+
+func (q *Queue) least(of func(*chunk) bool) (least *chunk) {
 	for _, c := range q.resident {
-		if slices.Contains(q.pinned, c) {
+		if slices.Contains(q.pinned, c) || !of(c) {
 			continue
 		}
 		if least == nil {
@@ -110,6 +123,9 @@ func (q *Queue) evictOver(room int) {
 // evict pages a chunk out.
 func (q *Queue) evict(c *chunk) {
 	q.forgetResident(c)
+	if c.isBlocked() {
+		q.shutOut(c)
+	}
 	for i := range c.slots {
 		switch c.slots[i].state {
 		case blocked:
@@ -194,6 +210,7 @@ func (q *Queue) forgetEstimates(c *chunk) {
 	q.count.Dying -= c.dying
 	q.bytes -= c.bytes
 	c.delayed, c.dying, c.bytes, c.at, c.flying = 0, 0, 0, 0, 0
+	q.forgetShut(c)
 	q.levels.removeAll(c)
 	q.timers.remove(c)
 }

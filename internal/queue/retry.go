@@ -112,6 +112,7 @@ func (q *Queue) putBack(now int64, d flight, due int64) {
 		q.makeDelayed(w, due)
 	} else {
 		q.makeReady(w)
+		q.isBack(d.group, d.ref())
 	}
 }
 

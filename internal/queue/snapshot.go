@@ -142,6 +142,9 @@ func (c *chunk) inAll() (levels uint32) {
 	}
 	if !c.isResident() {
 		levels |= c.flying
+		if c.shut != nil {
+			levels |= c.shut.levels
+		}
 	}
 	return levels
 }

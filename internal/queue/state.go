@@ -20,6 +20,8 @@ type Queue struct {
 	staged    uint32   // priorities with messages that are set aside by tenant
 	resident  []*chunk // with slots, but for the open ones
 	loading   int      // chunks that are being loaded
+	shut      []*chunk
+	back      int      // groups whose holders are ready: they were given back
 	stalled   bool     // there was no chunk to page out for one that is needed
 	once      []*chunk // have messages that expire unless they are delivered now
 	pinned    []*chunk // not to be paged out for now

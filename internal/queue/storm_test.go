@@ -81,7 +81,9 @@ func (w *world) publishOne() {
 		e.Due = w.now + int64(w.draw(2000, "due"))
 	case 1:
 		e.Expires = w.now + int64(w.draw(2000, "ttl"))
-	case 2, 3, 4, 5: // no groups yet: see the package's description
+	case 2, 3:
+		e.Group = uint64(1 + w.draw(2, "group"))
+	case 4, 5:
 		e.Priority = uint8(w.draw(3, "priority"))
 	}
 	w.publish(log, e)

@@ -103,6 +103,7 @@ func (q *Queue) place(now int64, c *chunk, i int, m mark) {
 		q.makeDelayed(c.where(i), s.due)
 	default:
 		q.makeReady(c.where(i))
+		q.isBack(s.group, Ref{c.feed.log, s.offset})
 	}
 }
 

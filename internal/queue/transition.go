@@ -28,6 +28,8 @@ func (q *Queue) makeReady(w where) {
 	if w.index >= 0 {
 		c.slots[w.index].state = ready
 		c.lane(w.priority).add(w.index)
+	} else {
+		q.reopen(c)
 	}
 	q.raise(c, w.priority)
 }
@@ -118,6 +120,7 @@ func (q *Queue) drop(c *chunk) {
 	} else {
 		f.chunks = slices.Delete(f.chunks, i, i+1)
 	}
+	q.forgetShut(c)
 	q.levels.removeAll(c)
 	q.timers.remove(c)
 	q.bytes -= c.bytes // of one that is not resident, what the estimates left over
