@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"math"
 	"sort"
 
 	"github.com/troupestream/troupe/internal/codec"
@@ -15,8 +16,19 @@ type page struct {
 	appended  int64  // when, in Unix ms; of the last record if it is sparse
 	records   []byte
 	at        []uint32 // where they are
+	targets   []target
 	sparse    []sparseRecord
 }
+
+// target is whom a record is for, as far as it fits here: so that of a page which has a
+// message for one of many queues nothing else has to be read again.
+type target struct {
+	queue uint32 // 0: it names none; seeRecord: there is more to it
+	bytes uint32 // of its value
+}
+
+// seeRecord says that a record names several queues, or more than a queue.
+const seeRecord = math.MaxUint32
 
 // sparseRecord is what is not the same, or follows, for all records of a page.
 type sparseRecord struct {
@@ -27,30 +39,29 @@ type sparseRecord struct {
 // pageOverhead is about what a page takes besides its records.
 const pageOverhead = 256
 
-// newPage decodes a stored batch of a log. If each is not nil, it is called for every
-// record, with its number in the page; what it is given is valid until it returns.
-func newPage(log uint32, data []byte, each func(p *page, i int, r *codec.Record)) (*page, error) {
+// newPage decodes a stored batch of a log.
+func newPage(log uint32, data []byte) (*page, error) {
 	var b codec.Batch
 	if err := b.Open(data, codec.DefaultLimits()); err != nil {
 		return nil, err
 	}
+	n := b.Info.Count
 	p := &page{log: log, base: b.Info.BaseOffset, end: b.Info.End(), appended: b.Info.AppendTime,
-		records: b.Records(), at: make([]uint32, 0, b.Info.Count)}
+		records: b.Records(), at: make([]uint32, 0, n), targets: make([]target, 0, n)}
 	if b.Info.Sparse {
-		p.sparse = make([]sparseRecord, 0, b.Info.Count)
+		p.sparse = make([]sparseRecord, 0, n)
 	}
 	var r codec.Record
-	for i := 0; ; i++ {
+	var h heads
+	for {
 		at, offset := b.At(), b.Offset()
 		if !b.Next(&r) {
 			return p, b.Err()
 		}
 		p.at = append(p.at, at)
+		p.targets = append(p.targets, h.target(&r))
 		if p.sparse != nil {
 			p.sparse = append(p.sparse, sparseRecord{offset, b.Appended()})
-		}
-		if each != nil {
-			each(p, i, &r)
 		}
 	}
 }
@@ -104,4 +115,6 @@ func (p *page) covers(ref queue.Ref) bool {
 }
 
 // bytes is about what the page takes in memory.
-func (p *page) bytes() int { return pageOverhead + len(p.records) + 4*cap(p.at) + 16*cap(p.sparse) }
+func (p *page) bytes() int {
+	return pageOverhead + len(p.records) + 4*cap(p.at) + 8*cap(p.targets) + 16*cap(p.sparse)
+}

@@ -288,7 +288,32 @@ func parseTime(b []byte, pos int, t *int64) int {
 	return r.pos
 }
 
+// parseHeaders reads what most headers are, up to 15 with short names and values, itself.
 func parseHeaders(b []byte, pos int, rec *Record) int {
+	if b[pos]&0xf0 != mpFixArray {
+		return parseManyHeaders(b, pos, rec)
+	}
+	at := pos + 1
+	for n := b[pos] & 0x0f; n > 0; n-- {
+		if at+1 >= len(b) || b[at] != mpFixArray|2 || b[at+1]&0xe0 != mpFixStr {
+			return parseManyHeaders(b, pos, rec)
+		}
+		from := at + 2
+		to := from + int(b[at+1]&0x1f)
+		if to > len(b) {
+			return -1
+		}
+		h := Header{Key: unsafe.String(unsafe.SliceData(b[from:to]), to-from)}
+		if h.Value, at = shortBin(b, to); at < 0 {
+			return -1
+		}
+		rec.Headers = append(rec.Headers, h)
+	}
+	return at
+}
+
+func parseManyHeaders(b []byte, pos int, rec *Record) int {
+	rec.Headers = rec.Headers[:0]
 	r := reader{b: b, pos: pos}
 	for n := r.array(minHeaderBytes); n > 0 && !r.bad; n-- {
 		if r.array(1) != 2 {

@@ -49,6 +49,47 @@ func TestAnEnvelopeIsSmall(t *testing.T) {
 	}
 }
 
+func TestSingleIsHeadForOneQueue(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		e := Envelope{Queues: rapid.SliceOfNDistinct(rapid.Uint32(), 0, 2, func(id uint32) uint32 { return id }).Draw(t, "queues")}
+		slices.Sort(e.Queues)
+		e.Priority = uint8(rapid.IntRange(0, 1).Draw(t, "priority"))
+		e.Transient = rapid.IntRange(0, 3).Draw(t, "transient") == 0
+		e.AppID = rapid.SampledFrom([]string{"", "app"}).Draw(t, "app")
+		e.Hops = rapid.IntRange(0, 1).Draw(t, "hops")
+		b := Append(nil, &e)
+		queue, is := Single(b)
+		want := len(e.Queues) == 1 && e.Priority == 0 && !e.Transient
+		if is != want || is && queue != e.Queues[0] {
+			t.Fatalf("%+v is of the single queue %d: %v", e, queue, is)
+		}
+		for n := range b {
+			if q, is := Single(b[:n]); is && q != e.Queues[0] {
+				t.Fatalf("of the first %d bytes: %d", n, q)
+			}
+		}
+	})
+}
+
+func TestTheRoutingKeyIsReadAlone(t *testing.T) {
+	all := full()
+	for want, e := range map[string]Envelope{"order.created": all, "k": {Queues: []uint32{5}, RoutingKey: "k"}, "": {Exchange: "orders"}} {
+		b := Append(nil, &e)
+		if got := RoutingKey(b); string(got) != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+		if n := testing.AllocsPerRun(10, func() { RoutingKey(b) }); n > 0 {
+			t.Errorf("%v allocations", n)
+		}
+	}
+	b := Append(nil, &all)
+	for n := range b {
+		if got := RoutingKey(b[:n]); got != nil && string(got) != "order.created" {
+			t.Errorf("of %d bytes: %q", n, got)
+		}
+	}
+}
+
 func TestTheHeadIsThatOfTheEnvelope(t *testing.T) {
 	e := full()
 	var queues []uint32
