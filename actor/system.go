@@ -47,6 +47,8 @@ type System struct {
 	onAppend   func(Appended)
 	onCompact  func(Compacted)
 	onFull     func(actorID string)
+	pages      *pages
+	queueLogs  queueLogs
 	tracer     *telemetry.Tracer
 	messaging  *telemetry.Messaging
 
@@ -136,6 +138,8 @@ func NewSystem(store storage.Store, opts ...Option) *System {
 	}
 	s.limits, s.compactions = DefaultPartitionLimits(), make(chan struct{}, CompactionsAtOnce)
 	s.topics = newTopics(s)
+	s.pages = newPages(PageCacheBytes)
+	s.queueLogs.init(s)
 	for _, o := range opts {
 		o(s)
 	}
