@@ -42,6 +42,7 @@ type System struct {
 	topics     *topics
 	groups     groups
 	consumers  consumers
+	exchanges  directories
 	limits     PartitionLimits
 	onFailure  func(actorID string, err error)
 	onAppend   func(Appended)
@@ -138,6 +139,7 @@ func NewSystem(store storage.Store, opts ...Option) *System {
 	}
 	s.limits, s.compactions = DefaultPartitionLimits(), make(chan struct{}, CompactionsAtOnce)
 	s.topics = newTopics(s)
+	s.exchanges.lock = make(chan struct{}, 1)
 	s.pages = newPages(PageCacheBytes)
 	s.queueLogs.init(s)
 	for _, o := range opts {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -37,8 +38,9 @@ const (
 var (
 	// ErrNoTopic: there is no topic of that name.
 	ErrNoTopic = errors.New("there is no such topic")
-	// ErrConflict: the topic exists with another configuration.
-	ErrConflict = errors.New("the topic is declared differently")
+	// ErrConflict: the topic, exchange or queue exists with another configuration; the
+	// error names the difference.
+	ErrConflict = errors.New("it is declared differently")
 )
 
 // PartitionsMax is how many partitions a topic can have.
@@ -172,13 +174,30 @@ func (s *System) AlterTopic(ctx context.Context, name string, f func(*TopicConfi
 		t, err = s.topics.alter(ctx, name, f)
 		return err
 	})
+	if err == nil {
+		err = s.topicsChanged(ctx, name)
+	}
 	return t, err
+}
+
+// stored returns what is noted of the topics that there are.
+func (d *topics) stored(ctx context.Context) (all map[string]storedTopic, err error) {
+	err = d.exclusively(ctx, "list topics", func() error {
+		directory, err := d.load(ctx)
+		if err != nil {
+			return err
+		}
+		all = directory.Topics
+		maps.DeleteFunc(all, func(_ string, t storedTopic) bool { return t.Deleting })
+		return nil
+	})
+	return all, err
 }
 
 // DeleteTopic deletes a topic and its records. Handles on it fail with ErrNoTopic from
 // then on, also when there is another topic of that name.
 func (s *System) DeleteTopic(ctx context.Context, name string) error {
-	return s.topics.exclusively(ctx, "delete topic "+name, func() error {
+	err := s.topics.exclusively(ctx, "delete topic "+name, func() error {
 		d, err := s.topics.load(ctx)
 		if err != nil {
 			return err
@@ -188,10 +207,14 @@ func (s *System) DeleteTopic(ctx context.Context, name string) error {
 		}
 		return s.topics.delete(ctx, name)
 	})
+	if err != nil {
+		return err
+	}
+	return s.topicsChanged(ctx, name)
 }
 
 // internalPrefixes begin the names of topics that Troupe keeps for itself.
-var internalPrefixes = []string{"staging-", parkedPrefix, laterPrefix}
+var internalPrefixes = []string{"staging-", parkedPrefix, laterPrefix, exchangePrefix, shardPrefix}
 
 // Internal says whether a name is that of a topic which Troupe keeps for itself.
 // System.Topics lists them, too.
@@ -200,12 +223,12 @@ func Internal(name string) bool {
 }
 
 // ErrReserved: the name is one of those that Troupe keeps for itself.
-var ErrReserved = errors.New("the name is reserved: names that begin with " + strings.Join(internalPrefixes, ", ") + " are Troupe's own")
+var ErrReserved = errors.New("the name is reserved")
 
 // CheckName says whether a topic of a user can have that name.
 func CheckName(name string) error {
 	if Internal(name) {
-		return fmt.Errorf("topic %s: %w", name, ErrReserved)
+		return fmt.Errorf("topic %s: %w: names that begin with %s are Troupe's own", name, ErrReserved, strings.Join(internalPrefixes, ", "))
 	}
 	return checkName(name)
 }

@@ -263,3 +263,19 @@ func TestNamesOfTypes(t *testing.T) {
 		t.Errorf("x-random: %v", err)
 	}
 }
+
+func TestWhatATargetCarriesIsThereBeforeMessagesReachIt(t *testing.T) {
+	table := New(Limits{})
+	router, early := table.Router(), false
+	table.Carry(func(d Destination) any {
+		var out Result
+		err := router.Route("", &Message{Key: d.Name}, &out)
+		early = early || err != nil || len(out.Targets) > 0
+		return "cargo of " + d.Name
+	})
+	apply(t, table, DeclareTarget{queue("q")})
+	var out Result
+	if err := router.Route("", &Message{Key: "q"}, &out); err != nil || len(out.Targets) != 1 || out.Targets[0].Data != "cargo of q" || early {
+		t.Errorf("%d targets, %v; reached before: %v", len(out.Targets), err, early)
+	}
+}

@@ -64,6 +64,9 @@ func (t *Table) declareTarget(d Destination) error {
 		return over("Targets", t.limits.Targets, "one queue or topic more is too many")
 	}
 	target := &Target{Destination: d, id: t.ids.take()}
+	if t.data != nil {
+		target.Data = t.data(d)
+	}
 	t.targets[d] = target
 	if d.Kind == ToQueue {
 		t.direct.add(byName(target))

@@ -10,6 +10,9 @@ import (
 type Target struct {
 	Destination
 
+	// Data is what Table.Carry has given it; nil: nothing.
+	Data any
+
 	id       uint32    // for marks
 	exchange *exchange // what it leads to, if it is an exchange
 	bindings []*bound  // of the writer alone: those that lead here

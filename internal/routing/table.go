@@ -20,6 +20,7 @@ type Table struct {
 	ids     ids                     // of targets, exchanges included
 	direct  *directIndex            // of the default exchange
 	effects []Effect                // of the command at hand
+	data    func(Destination) any   // nil: targets carry nothing
 }
 
 // exchange is an exchange of the table.
@@ -49,6 +50,11 @@ func New(limits Limits) *Table {
 	t.add(Exchange{Type: Direct, Durable: true}, t.direct)
 	return t
 }
+
+// Carry sets what the queues and topics that are declared from now on carry: what f
+// returns is their Target.Data. f is called when nothing speaks against the target any
+// more, and before any message can reach it.
+func (t *Table) Carry(f func(Destination) any) { t.data = f }
 
 // Apply carries out a command and returns what it changed, in order. The error
 // is one of those of this package; then nothing is changed.

@@ -1,0 +1,37 @@
+package actor
+
+import (
+	"errors"
+
+	"github.com/troupestream/troupe/internal/queue"
+	"github.com/troupestream/troupe/internal/routing"
+)
+
+// Errors of exchanges and queues. Test for them with errors.Is.
+var (
+	// ErrNoExchange: there is no exchange of that name.
+	ErrNoExchange = errors.New("there is no such exchange")
+	// ErrNoQueue: there is no queue of that name.
+	ErrNoQueue = errors.New("there is no such queue")
+	// ErrUnroutable: no queue and no topic is bound that the message matches.
+	ErrUnroutable = errors.New("no queue and no topic takes the message")
+	// ErrQueueFull: a queue that the message is for is full, and has RejectPublish;
+	// the error names it. Nothing was published, to no queue.
+	ErrQueueFull = queue.ErrFull
+	// ErrQueuePaused: publishing to a queue that the message is for is paused; the
+	// error names it. Nothing was published, to no queue.
+	ErrQueuePaused = queue.ErrPaused
+	// ErrInUse: what was to be deleted only if unused is in use.
+	ErrInUse = routing.ErrInUse
+	// ErrLocked: the queue is exclusive to the handle that has declared it.
+	ErrLocked = errors.New("the queue is exclusive to the handle that has declared it")
+	// ErrInternalExchange: only other exchanges, and dead letters, reach the exchange.
+	ErrInternalExchange = routing.ErrInternal
+	// ErrInvalid: what was asked for makes no sense; the error says why.
+	ErrInvalid = routing.ErrInvalid
+	// ErrOverLimit: a limit on exchanges, bindings, names or keys is exceeded; the
+	// error names it.
+	ErrOverLimit = routing.ErrLimit
+	// ErrSettled: the delivery was settled before, or taken back.
+	ErrSettled = queue.ErrSettled
+)
