@@ -260,6 +260,7 @@ func (s *System) directory(ctx context.Context) (*queueDirectory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the directory of exchanges and queues: %w", ofStore(err))
 	}
+	s.startShards(d)
 	s.exchanges.open.Store(d)
 	return d, nil
 }

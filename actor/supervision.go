@@ -31,6 +31,7 @@ type Supervision struct {
 	BackoffMax     time.Duration // longest pause
 
 	system *System
+	stops  bool // what fails too often is stopped, its supervisor is told, and its siblings go on
 }
 
 // Supervision returns the supervision with the default limits.
@@ -59,7 +60,7 @@ func (v *Supervision) HandleFailure(_ *pactor.ActorSystem, supervisor pactor.Sup
 		time.AfterFunc(v.backoff(failures), func() { supervisor.RestartChildren(child) })
 		return
 	}
-	if _, isActor := supervisor.(pactor.Context); isActor {
+	if _, isActor := supervisor.(pactor.Context); isActor && !v.stops {
 		supervisor.EscalateFailure(reason, message)
 		return
 	}

@@ -49,9 +49,12 @@ type System struct {
 	onCompact  func(Compacted)
 	onFull     func(actorID string)
 	pages      *pages
+	shards     shards
 	queueLogs  queueLogs
 	tracer     *telemetry.Tracer
 	messaging  *telemetry.Messaging
+
+	onQueueWarning func(QueueWarning)
 
 	compactions chan struct{} // has room for the partitions that are compacted at the same time
 

@@ -170,6 +170,14 @@ type mark struct {
 	epoch       uint64 // in which the last attempt failed: see Queue.epoch
 }
 
+// bodyOf is where the body of the message is.
+func (m *mark) bodyOf(ref Ref) Ref {
+	if m.body != nil {
+		return m.body.Ref
+	}
+	return ref
+}
+
 // levels counts the chunks that have ready messages, by priority.
 type levels struct {
 	chunks [MaxPriorities]int

@@ -78,12 +78,10 @@ func (q *Queue) hand(now int64, k *consumer, c *chunk, i int, suspect bool) {
 	c.out++
 	q.count.InFlight++
 	var m mark
-	body := Ref{c.feed.log, s.offset}
 	if c.marks != nil {
-		if m = c.marks[s.offset]; m.body != nil {
-			body = m.body.Ref
-		}
+		m = c.marks[s.offset]
 	}
+	body := m.bodyOf(Ref{c.feed.log, s.offset})
 	q.hold(s.group, Ref{c.feed.log, s.offset})
 	d := k.flights.add()
 	tag := d.tag

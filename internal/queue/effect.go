@@ -53,6 +53,7 @@ type (
 // Letter is a message to dead-letter.
 type Letter struct {
 	Ref
+	Body        Ref // where its body is: at Ref, unless it was relocated
 	Reason      Reason
 	Attempts    int   // that failed or were charged
 	First, Last int64 // when the first and the last attempt failed; 0: none

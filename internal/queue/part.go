@@ -68,7 +68,7 @@ func (q *Queue) post(now int64) {
 		default:
 			l.sent = true
 			m, _ := l.chunk.mark(l.offset)
-			letters = append(letters, Letter{ref, m.reason, m.attempts, m.first, m.last})
+			letters = append(letters, Letter{ref, m.bodyOf(ref), m.reason, m.attempts, m.first, m.last})
 		}
 	}
 	q.unsent = later

@@ -11,6 +11,17 @@ func (q *Queue) Counts() Counts { return q.count }
 // bytes are an estimate where Counts is one.
 func (q *Queue) Waiting() Counter { return Counter{q.waiting(), q.bytes} }
 
+// Paused says what is stopped.
+func (q *Queue) Paused() Pause { return q.paused }
+
+// Needed is the first offset of a log that the queue has a use for.
+func (q *Queue) Needed(log uint32) uint64 {
+	if f := q.feed(log); f != nil {
+		return f.needed()
+	}
+	return 0
+}
+
 // Oldest is when the oldest message arrived, or one that was in a chunk with it;
 // 0 if there is none.
 func (q *Queue) Oldest() (at int64) {

@@ -1,0 +1,132 @@
+package actor
+
+import (
+	"context"
+	"time"
+
+	"github.com/troupestream/troupe/internal/codec"
+	"github.com/troupestream/troupe/internal/queue"
+)
+
+// letterWriter writes the dead letters of a queue.
+type letterWriter struct {
+	cancel   context.CancelFunc // ends the writing under way
+	ctx      context.Context
+	failures int // in a row
+}
+
+// How long a dead letter waits that could not be written.
+const (
+	letterRetryFirst = 100 * time.Millisecond
+	letterRetryMax   = 30 * time.Second
+)
+
+// lettersWritten says which dead letters are durable, and which could not be written.
+type lettersWritten struct {
+	run     uint64
+	durable []queue.Ref
+	failed  []queue.Ref
+	err     error // of the first that failed
+}
+
+func (lettersWritten) IgnoreDeadLetterLogging() {}
+
+// deadMessage is a dead letter and its record; no record: the log has lost it.
+type deadMessage struct {
+	queue.Letter
+	record codec.Record
+	found  bool
+}
+
+// deadLetter publishes dead letters. The queue keeps the messages until they are durable.
+func (q *queueActor) deadLetter(letters []queue.Letter) {
+	l := &q.letters
+	if l.cancel == nil {
+		l.ctx, l.cancel = context.WithCancel(context.Background())
+	}
+	sys, run, info, until := q.sys, q.run, q.info, l.ctx
+	q.background(func(ctx context.Context) any {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(until, cancel)()
+		return sys.writeLetters(ctx, run, info, letters)
+	})
+}
+
+func (s *System) writeLetters(ctx context.Context, run uint64, info *queueInfo, letters []queue.Letter) lettersWritten {
+	dead := s.readLetters(ctx, info, letters)
+	done := lettersWritten{run: run}
+	for i, err := range s.publishDead(ctx, info, dead) {
+		if err == nil {
+			done.durable = append(done.durable, letters[i].Ref)
+			continue
+		}
+		done.failed = append(done.failed, letters[i].Ref)
+		if done.err == nil {
+			done.err = err
+		}
+	}
+	return done
+}
+
+func (s *System) readLetters(ctx context.Context, info *queueInfo, letters []queue.Letter) []deadMessage {
+	dead := make([]deadMessage, len(letters))
+	at := make(map[queue.Ref][]int, len(letters))
+	var missing []queue.Ref
+	var p *page
+	for i, l := range letters {
+		dead[i].Letter = l
+		if !p.covers(l.Body) {
+			p = s.pages.find(l.Body.Log, l.Body.Offset)
+		}
+		if p != nil {
+			dead[i].found = p.record(l.Body.Offset, &dead[i].record)
+			continue
+		}
+		at[l.Body] = append(at[l.Body], i)
+		missing = append(missing, l.Body)
+	}
+	s.readPages(ctx, info.name, missing, func(ref queue.Ref, p *page) {
+		for _, i := range at[ref] {
+			dead[i].found = p.record(ref.Offset, &dead[i].record)
+		}
+	})
+	return dead
+}
+
+// lettersWritten has the queue let go of what is durable, and try the rest later.
+func (q *queueActor) lettersWritten(m lettersWritten) {
+	if m.run != q.run || q.draining {
+		return
+	}
+	if len(m.durable) > 0 {
+		q.letters.failures = 0
+		q.apply(queue.DeadLettered{Refs: m.durable})
+	}
+	if len(m.failed) == 0 {
+		return
+	}
+	after := min(letterRetryFirst<<min(q.letters.failures, 16), letterRetryMax)
+	if q.letters.failures++; q.letters.failures == 1 {
+		q.sys.log.Warn("dead letters cannot be written; it is tried again", "queue", q.info.name, "letters", len(m.failed), "error", m.err)
+	}
+	for _, ref := range m.failed {
+		q.apply(queue.NotDeadLettered{Ref: ref, Delay: after})
+	}
+}
+
+func (l *letterWriter) stop() {
+	if l.cancel != nil {
+		l.cancel()
+	}
+	*l = letterWriter{}
+}
+
+// publishDead publishes dead letters, and says which could not be.
+func (s *System) publishDead(_ context.Context, _ *queueInfo, dead []deadMessage) []error {
+	all := make([]error, len(dead))
+	for i := range all {
+		all[i] = ErrNoExchange
+	}
+	return all
+}

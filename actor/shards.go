@@ -1,0 +1,122 @@
+package actor
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strconv"
+	"sync"
+	"time"
+
+	pactor "github.com/asynkron/protoactor-go/actor"
+)
+
+// shards are the queue shards of a system that have started: those that have queues.
+type shards struct {
+	since int64 // Unix ms: what arrived before was published in the time of another system
+
+	mu   sync.Mutex
+	open map[int]*pactor.PID
+}
+
+// startShards starts the shards that there are queues for, and those that get their
+// first later, before a message can reach it.
+func (s *System) startShards(d *queueDirectory) {
+	s.shards.since = time.Now().UnixMilli()
+	s.queueLogs.place = d.place
+	d.subscribe(func(c directoryChange) {
+		if c, ok := c.(queueDeclared); ok {
+			if _, err := s.startShard(d, c.queue.shard); err != nil {
+				s.log.Warn("a queue shard cannot be started", "shard", c.queue.shard, "error", err)
+			}
+		}
+	})
+}
+
+func (s *System) startShard(d *queueDirectory, number int) (*pactor.PID, error) {
+	s.shards.mu.Lock()
+	defer s.shards.mu.Unlock()
+	if pid := s.shards.open[number]; pid != nil {
+		return pid, nil
+	}
+	config := shardConfig{number: number, watch: d.subscribe, intake: d.intakeOf, renew: d.renew}
+	pid, err := s.Spawn("queue-shard/"+strconv.Itoa(number), func() pactor.Actor { return &shard{sys: s, config: config} },
+		asService(), WithChildSupervision(s.queueSupervision()))
+	if err != nil {
+		return nil, err
+	}
+	if s.shards.open == nil {
+		s.shards.open = map[int]*pactor.PID{}
+	}
+	s.shards.open[number] = pid
+	s.watches.then(pid, func() { s.shards.forget(number, pid) })
+	return pid, nil
+}
+
+func (d *shards) forget(number int, pid *pactor.PID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.open[number] == pid {
+		delete(d.open, number)
+	}
+}
+
+// queueSupervision stops a queue that fails again and again, and leaves the others be.
+func (s *System) queueSupervision() *Supervision {
+	v := s.Supervision()
+	v.stops = true
+	return v
+}
+
+// queueActor returns the actor of a queue, once its shard is open.
+func (s *System) queueActor(ctx context.Context, info *queueInfo) (*pactor.PID, error) {
+	d, err := s.directory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	shard, err := s.startShard(d, info.shard)
+	if err != nil {
+		return nil, fmt.Errorf("queue %s: %w", info.name, err)
+	}
+	pid, err := Ask[*pactor.PID](ctx, s, shard, askQueuePID{info.id})
+	if err != nil {
+		return nil, fmt.Errorf("queue %s: %w", info.name, err)
+	}
+	return pid, nil
+}
+
+// intakeOf says what a queue takes of a log, and from which offset on; false: nothing.
+func (d *queueDirectory) intakeOf(log, id uint32) (in intake, from uint64, ok bool) {
+	q, ok := d.queueByID(id)
+	if !ok {
+		return in, 0, false
+	}
+	c := q.config()
+	in.queue = id
+	in.indexing, _ = newIndexing(c.GroupBy, c.FairBy) // was checked when it was declared
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	named, isNamed := d.feeds[feedKey{log, q.shard, 0}]
+	bound, isBound := d.feeds[feedKey{log, q.shard, id}]
+	switch {
+	case isBound && isNamed:
+		from = min(named.from, bound.from)
+	case isBound:
+		from = bound.from
+	default:
+		from = named.from
+	}
+	if isBound {
+		in.all = []offsets{{bound.from, math.MaxUint64}}
+	}
+	return in, from, isNamed || isBound
+}
+
+// place says which partition a log is.
+func (d *queueDirectory) place(log uint32) (at logPlace, ok bool) {
+	l, ok := d.log(log)
+	if !ok {
+		return at, false
+	}
+	return logPlace{l.topic, l.incarnation, l.partition}, true
+}
