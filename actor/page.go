@@ -109,6 +109,15 @@ func (p *page) record(offset uint64, r *codec.Record) bool {
 	return i < len(p.at) && p.offset(i) == offset && p.read(i, r)
 }
 
+// body reads the key and the value of the record with an offset.
+func (p *page) body(offset uint64) (key, value []byte, ok bool) {
+	i := p.from(offset)
+	if i >= len(p.at) || p.offset(i) != offset {
+		return nil, nil, false
+	}
+	return codec.BodyAt(p.records, p.at[i])
+}
+
 // covers says whether a message is on the page; no page covers none.
 func (p *page) covers(ref queue.Ref) bool {
 	return p != nil && p.log == ref.Log && p.base <= ref.Offset && ref.Offset < p.end

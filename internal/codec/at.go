@@ -18,3 +18,17 @@ func (o *Batch) Records() []byte { return o.b }
 func RecordAt(records []byte, at uint32, r *Record) bool {
 	return uint64(at) < uint64(len(records)) && parseFields(records, int(at), r) >= 0
 }
+
+// BodyAt reads only the key and the value of the record at such a place: it allocates
+// nothing.
+func BodyAt(records []byte, at uint32) (key, value []byte, ok bool) {
+	if uint64(at) >= uint64(len(records)) {
+		return nil, nil, false
+	}
+	key, pos := shortBin(records, int(at))
+	if pos < 0 {
+		return nil, nil, false
+	}
+	value, pos = shortBin(records, pos)
+	return key, value, pos >= 0
+}

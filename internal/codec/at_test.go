@@ -1,6 +1,9 @@
 package codec
 
-import "testing"
+import (
+	"bytes"
+	"testing"
+)
 
 // atPlaces goes through a batch and notes where its records are.
 func atPlaces(t *testing.T, b []byte) (batch *Batch, at []uint32, want []Record) {
@@ -47,8 +50,14 @@ func FuzzRecordAt(f *testing.F) {
 	f.Add([]byte{}, uint32(1<<31))
 	f.Fuzz(func(t *testing.T, b []byte, at uint32) {
 		var r Record
-		if RecordAt(b, at, &r) && len(r.Key)+len(r.Value) > len(b) {
+		if !RecordAt(b, at, &r) {
+			return
+		}
+		if len(r.Key)+len(r.Value) > len(b) {
 			t.Errorf("%d bytes of key and %d of value out of %d", len(r.Key), len(r.Value), len(b))
+		}
+		if key, value, ok := BodyAt(b, at); !ok || !bytes.Equal(key, r.Key) || !bytes.Equal(value, r.Value) {
+			t.Errorf("the body alone is %q, %q, %v", key, value, ok)
 		}
 	})
 }
