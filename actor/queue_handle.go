@@ -1,0 +1,219 @@
+package actor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	pactor "github.com/asynkron/protoactor-go/actor"
+
+	"github.com/troupestream/troupe/internal/queue"
+)
+
+// Queue is a handle on a queue. It is safe for concurrent use, and ends with its system,
+// or when the queue is deleted: then the error of all it does is an ErrNoQueue, also when
+// there is another queue of that name.
+type Queue struct {
+	sys  *System
+	info *queueInfo
+	own  bool // the queue is exclusive to this handle
+}
+
+// DeclareQueue returns the queue of that name, and creates it when there is none. It may
+// be called any number of times; a configuration that differs from that of the existing
+// queue is an ErrConflict that names the difference. A name has 1 to 255 bytes; those
+// that begin with "amq." are Troupe's own. An empty name is given one that nobody else
+// has.
+//
+// Every queue is bound to the default exchange by its name. A queue that is Exclusive is
+// reached only by this handle; Close it.
+func (s *System) DeclareQueue(ctx context.Context, name string, config QueueConfig) (*Queue, error) {
+	info, err := s.declareQueue(ctx, name, config)
+	if err != nil {
+		return nil, err
+	}
+	return &Queue{s, info, config.Exclusive}, nil
+}
+
+// Queue returns a queue that was declared before.
+func (s *System) Queue(ctx context.Context, name string) (*Queue, error) {
+	d, err := s.directory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	info, ok := d.queue(name)
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("queue %s: %w", name, ErrNoQueue)
+	case info.config().Exclusive:
+		return nil, fmt.Errorf("queue %s: %w", name, ErrLocked)
+	}
+	return &Queue{sys: s, info: info}, nil
+}
+
+// QueueInfo is a queue and its configuration.
+type QueueInfo struct {
+	Name string
+	QueueConfig
+	Shard int
+}
+
+// Queues lists the queues by name.
+func (s *System) Queues(ctx context.Context) ([]QueueInfo, error) {
+	d, err := s.directory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []QueueInfo
+	for _, q := range d.byName.all() {
+		all = append(all, QueueInfo{q.name, *q.config(), q.shard})
+	}
+	slices.SortFunc(all, func(a, b QueueInfo) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+// Name returns the queue's name.
+func (q *Queue) Name() string { return q.info.name }
+
+// Config returns what the queue was declared with, or altered to since.
+func (q *Queue) Config() QueueConfig { return *q.info.config() }
+
+// Alter changes the configuration of the queue: f is given what it is. Messages that wait
+// follow a new time to live from when they are looked at next. Transient and Exclusive
+// are for life.
+func (q *Queue) Alter(ctx context.Context, f func(*QueueConfig)) error {
+	_, err := q.sys.alterQueue(ctx, q.info.name, f)
+	return err
+}
+
+// Consume has a handler work on messages of the queue, together with the queue's other
+// consumers. ctx is for subscribing; the consumer works until it is closed. Close it,
+// within a context that has not ended: that gives back what it has not begun.
+func (q *Queue) Consume(ctx context.Context, o ConsumeOptions, h QueueHandler) (*QueueConsumer, error) {
+	if h == nil {
+		return nil, fmt.Errorf("consume queue %s: %w: there is no handler: to fetch messages, subscribe", q.info.name, ErrInvalid)
+	}
+	return q.sys.newQueueConsumer(ctx, q.info.name, q, o, h, false)
+}
+
+// Subscribe makes a consumer whose messages are fetched by QueueConsumer.Next and
+// NextBatch, and are to be settled. It has up to Prefetch of them in memory.
+func (q *Queue) Subscribe(ctx context.Context, o ConsumeOptions) (*QueueConsumer, error) {
+	return q.sys.newQueueConsumer(ctx, q.info.name, q, o, nil, false)
+}
+
+// Get returns up to n messages, which are to be settled; n is 1 to PrefetchMax. It waits
+// for them, no longer than wait, and then returns what there is, maybe nothing. Who works
+// on a queue all the time subscribes: that is less work for each message.
+//
+// For a queue that is AutoDelete it counts as a consumer that comes and leaves.
+func (q *Queue) Get(ctx context.Context, n int, wait time.Duration) ([]*QueueDelivery, error) {
+	c, err := q.sys.newQueueConsumer(ctx, q.info.name, q, ConsumeOptions{Name: "get", Prefetch: n}, nil, true)
+	if err != nil {
+		return nil, err
+	}
+	return c.get(ctx, n, wait)
+}
+
+// address implements queueSource.
+func (q *Queue) address(ctx context.Context) (*pactor.PID, error) {
+	return q.sys.queueActor(ctx, q.info)
+}
+
+func (q *Queue) settleTimeout() time.Duration { return q.info.config().SettleTimeout }
+
+// Purge drops all messages that wait, for good; not those in the hands of consumers. It
+// returns how many there were.
+func (q *Queue) Purge(ctx context.Context) (int, error) {
+	before, err := q.Stats(ctx)
+	if err == nil {
+		err = q.do(ctx, queue.Purge{})
+	}
+	if err != nil {
+		return 0, err
+	}
+	after, err := q.Stats(ctx)
+	return int(after.Purged - before.Purged), err
+}
+
+// Pause stops deliveries, publishing to the queue, or both, until Resume. It outlasts
+// restarts. Publishers are told ErrQueuePaused, or wait if they are to.
+func (q *Queue) Pause(ctx context.Context, delivery, publishing bool) error {
+	return q.do(ctx, queue.Pause{Delivery: delivery, Publishing: publishing})
+}
+
+// Resume ends a pause.
+func (q *Queue) Resume(ctx context.Context) error { return q.do(ctx, queue.Pause{}) }
+
+// Stats says how the queue does.
+func (q *Queue) Stats(ctx context.Context) (QueueStats, error) {
+	pid, err := q.address(ctx)
+	if err != nil {
+		return QueueStats{}, err
+	}
+	return Ask[QueueStats](ctx, q.sys, pid, askQueueStats{})
+}
+
+// Outcome says what became of a message: it waits, is in the hands of a consumer, was
+// acknowledged, and so on. How a message ended is remembered for the newest of them: see
+// QueueConfig.History.
+func (q *Queue) Outcome(ctx context.Context, position queue.Ref) (queue.Outcome, error) {
+	return look(ctx, q, func(core *queue.Queue) queue.Outcome { return core.Outcome(position) })
+}
+
+// look asks the queue's actor something. f must only look.
+func look[T any](ctx context.Context, q *Queue, f func(*queue.Queue) T) (T, error) {
+	var zero T
+	pid, err := q.address(ctx)
+	if err != nil {
+		return zero, err
+	}
+	return Ask[T](ctx, q.sys, pid, askQueue{func(core *queue.Queue) any { return f(core) }})
+}
+
+// do carries out a command, and returns when it is durable.
+func (q *Queue) do(ctx context.Context, c queue.Command) error {
+	pid, err := q.address(ctx)
+	if err == nil {
+		_, err = Ask[queueDone](ctx, q.sys, pid, queueRequest{c})
+	}
+	return err
+}
+
+// QueueDelete says when a queue is deleted all the same.
+type QueueDelete struct {
+	IfUnused bool // only if it has no consumers; otherwise ErrInUse
+	IfEmpty  bool // only if it has no messages; otherwise ErrInUse
+}
+
+// Delete deletes the queue, with its bindings and its messages, which are not
+// dead-lettered. Its consumers are told that they are cancelled.
+func (q *Queue) Delete(ctx context.Context, o QueueDelete) error {
+	if o.IfUnused || o.IfEmpty {
+		s, err := q.Stats(ctx)
+		switch {
+		case err != nil:
+			return err
+		case o.IfUnused && s.Consumers > 0:
+			return fmt.Errorf("delete queue %s: %w: it has %d consumers", q.info.name, ErrInUse, s.Consumers)
+		case o.IfEmpty && s.Live > 0:
+			return fmt.Errorf("delete queue %s: %w: it has %d messages", q.info.name, ErrInUse, s.Live)
+		}
+	}
+	return q.sys.deleteQueue(ctx, q.info.name, q.info.id)
+}
+
+// Close ends the handle: a queue that is exclusive to it is deleted.
+func (q *Queue) Close(ctx context.Context) error {
+	if !q.own {
+		return nil
+	}
+	err := q.sys.deleteQueue(ctx, q.info.name, q.info.id)
+	if errors.Is(err, ErrNoQueue) {
+		return nil
+	}
+	return err
+}
