@@ -261,9 +261,6 @@ func (q *queueActor) configure() {
 		return
 	}
 	q.config = config
-	for log, feed := range q.feeds {
-		q.follow(log, feed)
-	}
 }
 
 // drain gives back what consumers have, and ends when that is durable.

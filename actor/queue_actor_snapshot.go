@@ -30,12 +30,12 @@ func (s *queueSnapshots) asked(round uint64) { s.due, s.round = true, round }
 // last: the next start shall have little to read.
 func (s *queueSnapshots) last() { s.due = s.due || s.changed }
 
-// took counts what came from the logs.
-func (s *queueSnapshots) took(offsets uint64, bytes int64) {
+// took counts what came from the logs. Progress alone is told seldom, and so that the logs
+// need not be kept.
+func (s *queueSnapshots) took(offsets uint64, progress bool) {
 	s.offsets += offsets
-	s.bytes += bytes
 	s.changed = true
-	s.due = s.due || s.offsets >= queueSnapshotOffsets || s.bytes >= queueSnapshotBytes
+	s.due = s.due || progress || s.offsets >= queueSnapshotOffsets || s.bytes >= queueSnapshotBytes
 }
 
 // takeSnapshot makes one if it is time. A queue that has lost count of a message must not

@@ -35,6 +35,13 @@ func (s *shard) addFeed(info feedInfo) {
 	s.startFeeds()
 }
 
+// alterFeeds has feeds look up what queues take.
+func (s *shard) alterFeeds() {
+	for _, f := range s.feeds {
+		s.tell(f.pid, feedAltered{})
+	}
+}
+
 // endFeed: it has it no more.
 func (s *shard) endFeed(info feedInfo) {
 	f := s.feeds[info.log]

@@ -78,6 +78,7 @@ func (s *shard) changed(c directoryChange) {
 	case queueAltered:
 		if q := s.queues[c.queue.id]; q != nil {
 			s.tell(q.pid, c)
+			s.alterFeeds()
 		}
 	case queueDeleted:
 		delete(s.declared, c.queue.id)
