@@ -58,7 +58,7 @@ func (p plan) queueCell(size, pairs, acks int) cell {
 	return cell{"queue", name, func(ctx context.Context, at peer) (figures []figure, err error) {
 		err = onQueue(ctx, at, nil, func(queue string, _ time.Duration) error {
 			figures, err = through(ctx, at, flow{queue: queue, n: p.scaled(n*at.speed(), 1000), size: size,
-				pairs: pairs, window: p.window, ackEvery: acks, key: noKey})
+				pairs: pairs, window: p.window, ackEvery: acks})
 			return err
 		})
 		return figures, err
@@ -76,7 +76,7 @@ func (p plan) bindingsCell(bindings int, wild bool) cell {
 		patterns, keys := patternsOf(bindings, wild)
 		err = onQueue(ctx, at, patterns, func(queue string, declared time.Duration) error {
 			figures, err = through(ctx, at, flow{queue: queue, n: p.scaled(routed*at.speed(), 1000), size: 100,
-				pairs: 1, window: p.window, ackEvery: manyAcks, key: func(number int) string { return keys[number%len(keys)] }})
+				pairs: 1, window: p.window, ackEvery: manyAcks, keys: keys})
 			figures = append(figures, figure{"bind ms", ms(declared)})
 			return err
 		})

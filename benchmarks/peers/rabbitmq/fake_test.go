@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"strings"
 	"sync"
 	"time"
 )
@@ -52,18 +54,18 @@ func (f *fake) left(_ context.Context, queue string) (int, error) {
 	return len(f.queue(queue)) + f.unsaid, nil
 }
 
-func (f *fake) publisher(_ context.Context, queue string, _ int) (publisher, error) {
-	return &fakePublisher{fake: f, to: f.queue(queue)}, nil
+func (f *fake) publisher(_ context.Context, exchange string, _ int) (publisher, error) {
+	return &fakePublisher{fake: f, queue: strings.TrimSuffix(exchange, exchangeOf(""))}, nil
 }
 
 type fakePublisher struct {
 	*fake
-	to   chan []byte
-	sent int
+	queue string // "": the routing key
+	sent  int
 }
 
-func (p *fakePublisher) publish(ctx context.Context, _ string, body []byte, done func(error)) error {
-	copies := 1
+func (p *fakePublisher) publish(ctx context.Context, key string, body []byte, done func(error)) error {
+	to, copies := p.fake.queue(cmp.Or(p.queue, key)), 1
 	p.sent++
 	if p.loses > 0 && p.sent%p.loses == 0 {
 		copies = 0
@@ -73,7 +75,7 @@ func (p *fakePublisher) publish(ctx context.Context, _ string, body []byte, done
 	}
 	for range copies {
 		select {
-		case p.to <- body:
+		case to <- body:
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -13,15 +14,28 @@ const prefetch = 500
 // flow is messages through a queue, with so many publishers and as many consumers.
 type flow struct {
 	queue    string
+	keys     []string // routing keys, in turn, to the queue's exchange; nil: the queue's name
 	n        int
 	size     int // of a body, in bytes
 	pairs    int
 	window   int
 	ackEvery int
-	key      func(number int) string // routing key
 }
 
-func noKey(int) string { return "" }
+func (f flow) publisher(ctx context.Context, at peer) (publisher, error) {
+	exchange := ""
+	if f.keys != nil {
+		exchange = exchangeOf(f.queue)
+	}
+	return at.publisher(ctx, exchange, f.window)
+}
+
+func (f flow) key(number int) string {
+	if f.keys == nil {
+		return f.queue
+	}
+	return f.keys[number%len(f.keys)]
+}
 
 // together calls all and waits; the first that fails ends the others.
 func together(ctx context.Context, all ...func(context.Context) error) error {
@@ -39,6 +53,20 @@ func together(ctx context.Context, all ...func(context.Context) error) error {
 	}
 	group.Wait()
 	return first
+}
+
+// sideBySide calls f for each name, for many at a time.
+func sideBySide(ctx context.Context, names []string, f func(context.Context, string) error) error {
+	var next atomic.Int64
+	worker := func(ctx context.Context) error {
+		for i := next.Add(1) - 1; i < int64(len(names)); i = next.Add(1) - 1 {
+			if err := errors.Join(ctx.Err(), f(ctx, names[i])); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return together(ctx, slices.Repeat([]func(context.Context) error{worker}, 32)...)
 }
 
 // run publishes and consumes side by side, until all is confirmed and acknowledged.
@@ -80,7 +108,7 @@ func (f flow) publishers(at peer) (all []func(context.Context) error) {
 
 // publish publishes one publisher's share: each pairs-th message.
 func (f flow) publish(ctx context.Context, at peer, first int) error {
-	p, err := at.publisher(ctx, f.queue, f.window)
+	p, err := f.publisher(ctx, at)
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ type paced struct {
 }
 
 func newPaced(f flow, rate int) *paced {
-	f.pairs, f.ackEvery, f.key = 1, 1, noKey
+	f.pairs, f.ackEvery = 1, 1
 	return &paced{flow: f, rate: rate, handled: make([]time.Duration, f.n), settled: make([]time.Duration, f.n), woke: make([]time.Duration, f.n)}
 }
 
@@ -43,7 +43,7 @@ func (p *paced) due(number int) time.Duration {
 func (p *paced) publish(ctx context.Context, at peer) error {
 	runtime.LockOSThread() // and ends it with this goroutine
 	exactSleep()
-	pub, err := at.publisher(ctx, p.queue, p.window)
+	pub, err := p.publisher(ctx, at)
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (p *paced) publish(ctx context.Context, at peer) error {
 			sleep(wait)
 			p.woke[i] = time.Since(due)
 		}
-		if err := pub.publish(ctx, "", made.body(i), func(err error) { p.settled[i], errs[i] = time.Since(due), err }); err != nil {
+		if err := pub.publish(ctx, p.queue, made.body(i), func(err error) { p.settled[i], errs[i] = time.Since(due), err }); err != nil {
 			return err
 		}
 	}

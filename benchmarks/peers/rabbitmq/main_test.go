@@ -66,7 +66,7 @@ func TestWhatIsWrongIsNoticed(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond) // a lost message is waited for
 			defer cancel()
 			err := onQueue(ctx, at, nil, func(queue string, _ time.Duration) error {
-				_, err := flow{queue: queue, n: 1000, size: 100, pairs: 4, window: 10, ackEvery: 1, key: noKey}.run(ctx, at)
+				_, err := flow{queue: queue, n: 1000, size: 100, pairs: 4, window: 10, ackEvery: 1}.run(ctx, at)
 				return err
 			})
 			if !errors.Is(err, c.want) {

@@ -41,7 +41,7 @@ func (p plan) backlogCell(size int) cell {
 	n := p.scaled(backlogLength, 1000)
 	return cell{"backlog", fmt.Sprintf("%d messages of %d B", n, size), func(ctx context.Context, at peer) (figures []figure, err error) {
 		err = onQueue(ctx, at, nil, func(queue string, _ time.Duration) error {
-			f := flow{queue: queue, n: n, size: size, pairs: 1, window: p.window, ackEvery: 1, key: noKey}
+			f := flow{queue: queue, n: n, size: size, pairs: 1, window: p.window, ackEvery: 1}
 			before, highest := resting(at), peak(at)
 			built, err := f.build(ctx, at)
 			if err != nil {
@@ -66,7 +66,9 @@ func (p plan) idleCell() cell {
 			names[i] = fmt.Sprintf("idle-%d-%d", queues.Add(1), i)
 		}
 		before := resting(at)
-		took, err := timed(at, func() error { return declareAll(ctx, at, names) })
+		took, err := timed(at, func() error {
+			return sideBySide(ctx, names, func(ctx context.Context, name string) error { return at.declare(ctx, name, nil) })
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -74,23 +76,6 @@ func (p plan) idleCell() cell {
 		return []figure{{"queues", float64(len(names))}, {"declare/s", took.perSecond(len(names))}, {"MiB before", before}, {"MiB after", after}},
 			at.remove(ctx, names...)
 	}}
-}
-
-// declareAll declares eight queues at a time.
-func declareAll(ctx context.Context, at peer, names []string) error {
-	const sideBySide = 8
-	var all []func(context.Context) error
-	for i := range sideBySide {
-		all = append(all, func(ctx context.Context) error {
-			for j := i; j < len(names) && ctx.Err() == nil; j += sideBySide {
-				if err := at.declare(ctx, names[j], nil); err != nil {
-					return err
-				}
-			}
-			return ctx.Err()
-		})
-	}
-	return together(ctx, all...)
 }
 
 // startCell: from nothing to the first message that has gone through a durable queue.
@@ -105,7 +90,7 @@ func (p plan) startCell() cell {
 		var took time.Duration
 		err = onQueue(ctx, at, nil, func(queue string, _ time.Duration) error {
 			declared := time.Since(began)
-			first, err := flow{queue: queue, n: 1, size: 100, pairs: 1, window: p.window, ackEvery: 1, key: noKey}.run(ctx, at)
+			first, err := flow{queue: queue, n: 1, size: 100, pairs: 1, window: p.window, ackEvery: 1}.run(ctx, at)
 			took = declared + first.wall
 			return err
 		})

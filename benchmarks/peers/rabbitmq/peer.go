@@ -16,12 +16,13 @@ type peer interface {
 	// idle is how many queues it is given in the cell of many queues, at scale 1.
 	idle() int
 	// declare makes an empty durable queue. With bindings, the queue is bound by these
-	// patterns to a topic exchange of its own; without, it is reached by its name.
+	// patterns to a topic exchange of its own: exchangeOf(queue).
 	declare(ctx context.Context, queue string, bindings []string) error
 	// remove deletes queues with all that declare made.
 	remove(ctx context.Context, queues ...string) error
-	// publisher returns a publisher that waits while window messages are unconfirmed.
-	publisher(ctx context.Context, queue string, window int) (publisher, error)
+	// publisher returns a publisher to an exchange, which waits while window messages are
+	// unconfirmed. The exchange "" reaches a queue by its name.
+	publisher(ctx context.Context, exchange string, window int) (publisher, error)
 	// consume hands messages to a handler and acknowledges them after it, until o.until
 	// is closed; it returns when all that was handled is acknowledged.
 	consume(ctx context.Context, o consuming) error
@@ -36,13 +37,14 @@ type peer interface {
 
 // publisher publishes persistent messages without waiting for each.
 type publisher interface {
-	// publish takes the body over and calls done once the message is confirmed. The
-	// routing key counts where the queue has bindings.
+	// publish takes the body over and calls done once the message is confirmed.
 	publish(ctx context.Context, key string, body []byte, done func(error)) error
 	// flush waits until all are confirmed.
 	flush(ctx context.Context) error
 	close()
 }
+
+func exchangeOf(queue string) string { return queue + "-exchange" }
 
 type consuming struct {
 	queue    string

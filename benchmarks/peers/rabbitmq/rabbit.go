@@ -46,8 +46,6 @@ func (r *rabbit) close() {
 	_ = r.admin.Close()
 }
 
-func exchangeOf(queue string) string { return queue + "-exchange" }
-
 // onChannel calls f with a channel of its own: an error would close one that is shared.
 func (r *rabbit) onChannel(f func(*amqp.Channel) error) error {
 	c, err := r.admin.Channel()

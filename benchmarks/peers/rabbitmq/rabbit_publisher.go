@@ -12,10 +12,8 @@ import (
 type rabbitPublisher struct {
 	*line
 	exchange string
-	key      string        // that reaches the queue where it has no exchange of its own
-	window   chan struct{} // holds one for each message that is unconfirmed
+	window   *window
 	waiting  []func(error) // of message n at n modulo the window
-	sent     int           // messages so far
 	ended    chan struct{} // closed when no more confirms will come
 }
 
@@ -24,11 +22,7 @@ var (
 	errNotConfirmed = errors.New("the broker did not take a message")
 )
 
-func (r *rabbit) publisher(ctx context.Context, queue string, window int) (publisher, error) {
-	bound, err := r.bound(queue)
-	if err != nil {
-		return nil, err
-	}
+func (r *rabbit) publisher(ctx context.Context, exchange string, window int) (publisher, error) {
 	l, err := r.dial(ctx)
 	if err != nil {
 		return nil, err
@@ -37,40 +31,17 @@ func (r *rabbit) publisher(ctx context.Context, queue string, window int) (publi
 		l.hangUp()
 		return nil, err
 	}
-	p := &rabbitPublisher{line: l, key: queue, window: make(chan struct{}, window), waiting: make([]func(error), window), ended: make(chan struct{})}
-	if bound {
-		p.exchange = exchangeOf(queue)
-	}
+	p := &rabbitPublisher{line: l, exchange: exchange, window: newWindow(window), waiting: make([]func(error), window), ended: make(chan struct{})}
 	go p.confirmed(l.NotifyPublish(make(chan amqp.Confirmation, window)))
 	return p, nil
 }
 
-// bound tells whether a queue has an exchange of its own.
-func (r *rabbit) bound(queue string) (bool, error) {
-	err := r.onChannel(func(c *amqp.Channel) error {
-		return c.ExchangeDeclarePassive(exchangeOf(queue), amqp.ExchangeTopic, true, false, false, false, nil)
-	})
-	var refused *amqp.Error
-	if errors.As(err, &refused) && refused.Code == amqp.NotFound {
-		return false, nil
-	}
-	return err == nil, err
-}
-
 func (p *rabbitPublisher) publish(ctx context.Context, key string, body []byte, done func(error)) error {
-	select {
-	case p.window <- struct{}{}:
-	case <-p.ended:
-		return errHungUp
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := p.window.take(ctx, p.ended); err != nil {
+		return err
 	}
-	if p.exchange == "" {
-		key = p.key
-	}
-	p.sent++
-	p.waiting[p.sent%len(p.waiting)] = done
-	return p.PublishWithContext(ctx, p.exchange, key, false, false, amqp.Publishing{DeliveryMode: amqp.Persistent, Body: body})
+	p.waiting[p.window.taken%p.window.size] = done
+	return p.Publish(p.exchange, key, false, false, amqp.Publishing{DeliveryMode: amqp.Persistent, Body: body})
 }
 
 func (p *rabbitPublisher) confirmed(confirms <-chan amqp.Confirmation) {
@@ -80,27 +51,12 @@ func (p *rabbitPublisher) confirmed(confirms <-chan amqp.Confirmation) {
 		if !c.Ack {
 			err = errNotConfirmed
 		}
-		p.waiting[c.DeliveryTag%uint64(len(p.waiting))](err)
-		<-p.window
+		p.waiting[int64(c.DeliveryTag)%p.window.size](err)
+		p.window.give()
 	}
 }
 
-// flush takes the whole window: then nothing is unconfirmed.
-func (p *rabbitPublisher) flush(ctx context.Context) error {
-	for range cap(p.window) {
-		select {
-		case p.window <- struct{}{}:
-		case <-p.ended:
-			return errHungUp
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	for range cap(p.window) {
-		<-p.window
-	}
-	return nil
-}
+func (p *rabbitPublisher) flush(ctx context.Context) error { return p.window.empty(ctx, p.ended) }
 
 func (p *rabbitPublisher) close() {
 	p.hangUp()
