@@ -84,6 +84,13 @@ func (a *admission) admit(bytes int) error {
 
 func over[N int | int64](v, most N) bool { return most >= 0 && v > most }
 
+// couldHold says whether the queue, were it empty, would admit a message of that size.
+func (a *admission) couldHold(bytes int) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return !over(int64(bytes), a.max.Bytes)
+}
+
 // abandon gives room back: the message was not published after all.
 func (a *admission) abandon(bytes int) { a.leave(1, int64(bytes)) }
 

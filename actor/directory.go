@@ -37,6 +37,7 @@ type queueDirectory struct {
 	byID      shared[uint32, *queueInfo]
 	logs      shared[uint32, *logInfo]
 	logIDs    shared[logKey, uint32]
+	insiders  shared[string, *ExchangePublisher] // of the system itself, by exchange
 
 	mu       sync.Mutex // held for a change, and by who looks at more than one thing
 	feeds    map[feedKey]feedInfo
@@ -64,6 +65,11 @@ type exchangeInfo struct {
 	name   string
 	config ExchangeConfig
 	gone   atomic.Bool
+	ids    *rememberedIDs // of its messages
+}
+
+func newExchangeInfo(number uint32, name string, c ExchangeConfig) *exchangeInfo {
+	return &exchangeInfo{number: number, name: name, config: c, ids: newRememberedIDs(c.Dedup)}
 }
 
 // topic is where its messages are appended to; the default exchange has one for each
@@ -149,11 +155,11 @@ func (d *queueDirectory) reset() {
 	for _, clear := range []func(){d.exchanges.clear, d.byName.clear, d.byID.clear, d.logs.clear, d.logIDs.clear} {
 		clear()
 	}
-	d.exchanges.put("", &exchangeInfo{config: ExchangeConfig{Type: Direct}.withDefaults()})
+	d.exchanges.put("", newExchangeInfo(0, "", ExchangeConfig{}.withDefaults()))
 	for i, x := range predeclared {
 		config := ExchangeConfig{Type: x.kind}.withDefaults()
 		d.table.Apply(routing.DeclareExchange{Exchange: config.routing(x.name)})
-		d.exchanges.put(x.name, &exchangeInfo{number: uint32(i + 1), name: x.name, config: config})
+		d.exchanges.put(x.name, newExchangeInfo(uint32(i+1), x.name, config))
 	}
 }
 
@@ -227,8 +233,21 @@ func (s *shared[K, V]) get(k K) (v V, ok bool) {
 }
 
 func (s *shared[K, V]) put(k K, v V) { s.m.Store(k, v) }
-func (s *shared[K, V]) delete(k K)   { s.m.Delete(k) }
-func (s *shared[K, V]) clear()       { s.m.Clear() }
+
+// putFirst puts v in if there is nothing, or what there is can go, and returns what is
+// there then.
+func (s *shared[K, V]) putFirst(k K, v V, goes func(V) bool) V {
+	for {
+		has, loaded := s.m.LoadOrStore(k, v)
+		if !loaded || !goes(has.(V)) {
+			return has.(V)
+		}
+		s.m.CompareAndDelete(k, has)
+	}
+}
+
+func (s *shared[K, V]) delete(k K) { s.m.Delete(k) }
+func (s *shared[K, V]) clear()     { s.m.Clear() }
 
 func (s *shared[K, V]) all() iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {

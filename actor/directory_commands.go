@@ -134,7 +134,7 @@ func (c *declareExchange) apply(d *queueDirectory) (any, error) {
 	if _, err := d.table.Apply(routing.DeclareExchange{Exchange: c.Config.routing(c.Name)}); err != nil {
 		return nil, err
 	}
-	x := &exchangeInfo{number: c.Number, name: c.Name, config: c.Config}
+	x := newExchangeInfo(c.Number, c.Name, c.Config)
 	d.exchanges.put(c.Name, x)
 	return x, nil
 }

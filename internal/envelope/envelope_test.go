@@ -263,3 +263,24 @@ func BenchmarkEnvelope(b *testing.B) {
 		}
 	})
 }
+
+func TestDeathsAreMergedByQueueAndReason(t *testing.T) {
+	var e Envelope
+	for i, queue := range []string{"a", "b", "a"} {
+		e.Died(Death{Queue: queue, Reason: 1, Count: 1, First: int64(i), Last: int64(i)}, Origin{Queue: queue})
+	}
+	e.Died(Death{Queue: "a", Reason: 2, Count: 1}, Origin{Queue: "a"})
+	var got []string
+	for _, d := range e.Deaths {
+		got = append(got, fmt.Sprint(d.Queue, d.Reason, " ", d.Count, d.First, d.Last))
+	}
+	if want := []string{"a2 1 0 0", "a1 2 0 2", "b1 1 1 1"}; !slices.Equal(got, want) || e.Hops != 4 || e.Origin.Queue != "a" {
+		t.Errorf("%q, %d hops from %q", got, e.Hops, e.Origin.Queue)
+	}
+	for i := range 2 * MaxDeaths {
+		e.Died(Death{Queue: fmt.Sprint(i), Count: 1}, Origin{})
+	}
+	if err := new(Envelope).Decode(Append(nil, &e)); err != nil || len(e.Deaths) != MaxDeaths {
+		t.Errorf("%d deaths, %v", len(e.Deaths), err)
+	}
+}

@@ -83,3 +83,6 @@ type Header struct {
 	Name  string
 	Value Value
 }
+
+// Float is the number that a value of FloatKind is.
+func (v Value) Float() float64 { return math.Float64frombits(v.Bits) }
