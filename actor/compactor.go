@@ -34,7 +34,8 @@ type compactor struct {
 	settings Compaction
 	keep     Retention
 	now      time.Time
-	forced   bool // whether or not it is worth it
+	held     uint64 // the first offset that a queue needs: what it reads is not compacted
+	forced   bool   // whether or not it is worth it
 
 	keys  *compaction.Keys
 	rules compaction.Rules
@@ -71,6 +72,13 @@ func (c *compactor) closed(ctx context.Context) (part, error) {
 		if young.seq < p.to {
 			p.to, p.end = young.seq, young.base
 		}
+	}
+	if c.held < p.end {
+		at, _, err := c.head.find(ctx, byOffset(c.held))
+		if err != nil {
+			return none, err
+		}
+		p.to, p.end = max(at.seq, p.from), max(at.base, c.begin())
 	}
 	first, found, err := c.head.header(ctx, p.from, p.to)
 	if err != nil || !found {
@@ -120,6 +128,8 @@ func (c *compactor) measure(ctx context.Context) (m measured, err error) {
 func (c *compactor) due(m *measured) bool {
 	s, now := &c.settings, c.now.UnixMilli()
 	switch {
+	case c.held < c.begin(): // in the part that is compacted already
+		return false
 	case c.clean != nil && c.clean.tombstones > 0 && c.clean.expires(s.DeleteRetention) <= now:
 		return true
 	case m.empty():

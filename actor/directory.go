@@ -48,6 +48,7 @@ type queueDirectory struct {
 	born     *queueInfo // the queue that is being declared
 	partial  []command  // of a round of snapshots that has no end yet
 	round    uint64
+	orphans  orphans
 }
 
 // ids are the next ones to be given. None is ever given twice: records name them.

@@ -222,6 +222,9 @@ func (d *queueDirectory) follows(ctx context.Context, t *Topic, l *logInfo, shar
 	if l.feeds(shard) {
 		return nil
 	}
+	if err := t.hold(ctx); err != nil {
+		return err
+	}
 	// Whatever is appended after this is behind the end of now.
 	bounds, err := t.Bounds(ctx, l.partition)
 	if err != nil {

@@ -193,6 +193,7 @@ func openDirectory(ctx context.Context, s *System) (*queueDirectory, error) {
 		s.Stop(d.pid)
 		return nil, err
 	}
+	d.subscribe(d.changed)
 	return d, nil
 }
 

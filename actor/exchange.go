@@ -247,6 +247,9 @@ func (s *System) BindTopic(ctx context.Context, topic, queue string, from From) 
 		}
 		c.Logs = append(c.Logs, declaredLog{Partition: i, From: at})
 	}
+	if err = t.hold(ctx); err != nil {
+		return fail(err)
+	}
 	if _, err = amend[done](ctx, d, c); err != nil {
 		return fail(err)
 	}

@@ -3,6 +3,7 @@ package actor
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	pactor "github.com/asynkron/protoactor-go/actor"
@@ -37,6 +38,7 @@ type feed struct {
 	cursors   []*feedCursor
 	lastID    uint64
 	sorter    sorter
+	reached   atomic.Uint64 // up to where the log was read for all
 }
 
 // feedConfig says what is to be fed to whom.
@@ -199,6 +201,9 @@ func (f *feed) end() {
 	for len(f.cursors) > 0 {
 		f.drop(f.cursors[0])
 	}
+	for queue := range f.followers {
+		f.sys.holds.follows(f.config.log, queue, 0, nil)
+	}
 	clear(f.followers)
 }
 
@@ -229,6 +234,8 @@ func (f *feed) follow(m follow) {
 		f.open() // to see where it ends now
 	}
 	f.place(fo)
+	f.reach()
+	f.sys.holds.follows(f.config.log, m.queue, m.next, &f.reached)
 }
 
 // furthest is how far the log is known to reach.
@@ -242,6 +249,7 @@ func (f *feed) furthest() uint64 {
 
 func (f *feed) unfollow(queue uint32) {
 	if fo := f.followers[queue]; fo != nil {
+		f.sys.holds.follows(f.config.log, queue, 0, nil)
 		delete(f.followers, queue)
 		f.leave(fo)
 	}

@@ -122,11 +122,21 @@ func (f *feed) advance(c *feedCursor) {
 		c.begun = true
 		f.feed(c, p)
 		c.offset = max(c.offset, p.end)
+		f.reach()
 		if c = f.merge(c); c.stepping {
 			return
 		}
 	}
 	f.step(c)
+}
+
+// reach notes how far the log was read for all.
+func (f *feed) reach() {
+	at := f.cursors[0].offset
+	for _, c := range f.cursors[1:] {
+		at = min(at, c.offset)
+	}
+	f.reached.Store(at)
 }
 
 // next returns the page with what comes next; nil: it has to be read.

@@ -89,7 +89,9 @@ func (f *feed) tell(fo *follower, p *page, next uint64) {
 	if len(entries) > 0 {
 		fo.usually = len(entries)
 	}
-	fo.sent(next, len(entries))
+	if fo.sent(next, len(entries)); len(entries) > 0 {
+		f.sys.holds.sends(f.config.log, fo.in.queue, next)
+	}
 	f.sys.Send(fo.pid, fed{run: fo.run, log: f.config.log, page: p, entries: entries, next: next, feed: f.self})
 }
 

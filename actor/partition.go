@@ -87,6 +87,7 @@ type partitionConfig struct {
 	durability  storage.Durability
 	limits      PartitionLimits
 	settings    *atomic.Pointer[TopicConfig] // what can be altered is looked up when it is needed
+	held        *atomic.Bool                 // queues read it
 }
 
 func (c *partitionConfig) String() string {

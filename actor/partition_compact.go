@@ -108,7 +108,7 @@ func (p *partition) compact(asked []*pactor.PID) {
 func (p *partition) compactor(name string, forced bool) *compactor {
 	s := p.config.settings.Load()
 	return &compactor{view: p.view(), sys: p.sys, config: p.config, name: name, epoch: p.epoch,
-		settings: s.Compaction, keep: s.Retention, now: time.Now(), forced: forced}
+		settings: s.Compaction, keep: s.Retention, now: time.Now(), held: p.heldFrom(), forced: forced}
 }
 
 // runEnded takes in what a run has made. It is put in force with the next snapshot,

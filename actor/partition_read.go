@@ -180,6 +180,7 @@ func (p *partition) trim(m askTrim, sender *pactor.PID) {
 		p.sys.Send(sender, p.outOfRange(m.before))
 		return
 	}
+	m.before = min(m.before, p.heldFrom())
 	t := &trim{sender: sender, place: place{low: p.state.next, seq: p.state.covers + 1}}
 	run, all := p.run, m.before == p.state.next
 	p.look(func(ctx context.Context, v *view) any {

@@ -30,10 +30,11 @@ func (p *partition) retain() {
 		p.open()
 		return
 	}
+	held := p.heldFrom()
 	run, t, now := p.run, &trim{place: place{low: p.state.low, seq: p.first}}, time.Now()
 	p.retaining = true
 	p.look(func(ctx context.Context, v *view) any {
-		k := keeper{view: v, now: now}
+		k := keeper{view: v, now: now, held: held}
 		err := k.find(ctx, keep, t)
 		if v.stale() { // the next look finds it
 			t.place, err = place{}, nil
@@ -42,13 +43,34 @@ func (p *partition) retain() {
 	}, func(error) { p.retaining = false })
 }
 
+// heldFrom is the first offset that a queue needs.
+func (p *partition) heldFrom() uint64 {
+	if c := p.config; c.held != nil && c.held.Load() {
+		return p.sys.heldFrom(logKey{c.topic, c.incarnation, c.index})
+	}
+	return everything
+}
+
 // keeper finds the oldest batch that is to be kept.
 type keeper struct {
 	*view
-	now time.Time
+	now  time.Time
+	held uint64 // what a queue needs stays
 }
 
 func (k *keeper) find(ctx context.Context, keep Retention, t *trim) error {
+	if k.held <= t.low {
+		return nil
+	}
+	if err := k.findUnheld(ctx, keep, t); err != nil || t.low <= k.held {
+		return err
+	}
+	at, err := k.before(ctx, k.held)
+	t.place = at
+	return err
+}
+
+func (k *keeper) findUnheld(ctx context.Context, keep Retention, t *trim) error {
 	if keep.Age > 0 {
 		if err := k.byAge(ctx, keep.Age, t); err != nil {
 			return err
@@ -110,7 +132,7 @@ func (k *keeper) drop(ctx context.Context, s *searcher, log uint64, excess int64
 		for _, e := range entries {
 			if at, ok := pointOf(e); ok {
 				t.later(place{at.base, log, at.seq})
-				if excess <= 0 {
+				if excess <= 0 || at.base >= k.held {
 					return excess, nil
 				}
 			}

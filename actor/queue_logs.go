@@ -6,17 +6,10 @@ import (
 	"sync"
 )
 
-// logPlace is what a log of the directory is: one partition of one incarnation of a topic.
-type logPlace struct {
-	topic       string
-	incarnation uint64
-	partition   int
-}
-
 // queueLogs reads the logs that messages are in. It is safe for concurrent use.
 type queueLogs struct {
 	sys   *System
-	place func(log uint32) (logPlace, bool) // as the directory knows it
+	place func(log uint32) (logKey, bool) // as the directory knows it
 
 	mu   sync.Mutex
 	open map[uint32]*Topic
@@ -24,7 +17,17 @@ type queueLogs struct {
 
 func (l *queueLogs) init(s *System) {
 	l.sys, l.open = s, map[uint32]*Topic{}
-	l.place = func(uint32) (at logPlace, ok bool) { return at, false }
+	l.place = l.known
+}
+
+// known is what the directory says of a log.
+func (l *queueLogs) known(log uint32) (at logKey, ok bool) {
+	if d := l.sys.exchanges.open.Load(); d != nil {
+		if info, ok := d.log(log); ok {
+			return info.logKey, true
+		}
+	}
+	return at, false
 }
 
 // topic returns the topic of a log, and which of its partitions it is. It is an ErrNoTopic

@@ -24,7 +24,7 @@ func newLogBed(t testing.TB, store *storagefake.Store, opts ...Option) *logBed {
 	b.topic = declare(t, b.sys, "orders", TopicConfig{})
 	b.producer = newProducer(t, b.topic, ProducerOptions{})
 	incarnation := b.topic.Incarnation()
-	b.sys.queueLogs.place = func(log uint32) (logPlace, bool) { return logPlace{"orders", incarnation, 0}, log == 1 }
+	b.sys.queueLogs.place = func(log uint32) (logKey, bool) { return logKey{"orders", incarnation, 0}, log == 1 }
 	return b
 }
 

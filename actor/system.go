@@ -51,6 +51,7 @@ type System struct {
 	pages      *pages
 	shards     shards
 	queueLogs  queueLogs
+	holds      *holds
 	tracer     *telemetry.Tracer
 	messaging  *telemetry.Messaging
 
@@ -145,6 +146,7 @@ func NewSystem(store storage.Store, opts ...Option) *System {
 	s.exchanges.lock = make(chan struct{}, 1)
 	s.pages = newPages(PageCacheBytes)
 	s.queueLogs.init(s)
+	s.holds = newHolds()
 	for _, o := range opts {
 		o(s)
 	}

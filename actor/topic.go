@@ -20,6 +20,7 @@ type Topic struct {
 	incarnation uint64
 	settings    *atomic.Pointer[TopicConfig] // shared with the partitions
 	deleted     *atomic.Bool                 // shared with the handles on it
+	held        *atomic.Bool                 // queues read it: see System.heldFrom
 	partitions  []*partitionRef
 }
 
@@ -85,12 +86,14 @@ func (t *Topic) OffsetAt(ctx context.Context, partition int, at time.Time) (uint
 }
 
 // Trim drops the batches that lie entirely below an offset, for good, and
-// returns what is left. The batch that holds the offset stays whole.
+// returns what is left. The batch that holds the offset stays whole, and so does what a
+// queue that reads the topic still needs.
 func (t *Topic) Trim(ctx context.Context, partition int, before uint64) (Bounds, error) {
 	return askPartition[Bounds](ctx, t, partition, askTrim{before})
 }
 
-// Purge drops all records there are, for good. Offsets go on from where they are.
+// Purge drops all records there are, for good, but for what queues that read the topic
+// still need. Offsets go on from where they are.
 func (t *Topic) Purge(ctx context.Context) error {
 	for i := range t.partitions {
 		b, err := t.Bounds(ctx, i)

@@ -341,9 +341,9 @@ func (d *topics) alter(ctx context.Context, name string, f func(*TopicConfig)) (
 		case config.Durability != has.Durability:
 			return false, fmt.Errorf("%w: it has durability %s for life: declare another topic", ErrConflict, durabilityNames[has.Durability])
 		}
-		incarnation := stored.Incarnation
+		before := stored
 		stored = storedTopicOf(config)
-		stored.Incarnation = incarnation
+		stored.Incarnation, stored.Held = before.Incarnation, before.Held
 		all.Topics[name] = stored
 		return config != has, nil
 	})
@@ -385,8 +385,9 @@ func (d *topics) start(name string, stored storedTopic) (*Topic, error) {
 	}
 	t := d.open[name]
 	if t == nil {
-		t = &Topic{sys: d.sys, name: name, incarnation: stored.Incarnation, settings: new(atomic.Pointer[TopicConfig]), deleted: new(atomic.Bool)}
+		t = &Topic{sys: d.sys, name: name, incarnation: stored.Incarnation, settings: new(atomic.Pointer[TopicConfig]), deleted: new(atomic.Bool), held: new(atomic.Bool)}
 		t.settings.Store(&config)
+		t.held.Store(stored.Held)
 		d.open[name] = t
 	}
 	if more := config.Partitions - len(t.partitions); more > 0 {
@@ -418,7 +419,7 @@ func (t *Topic) with(more int) *Topic {
 func (t *Topic) startPartition(i int, ref *partitionRef) error {
 	pid, err := t.sys.spawnPartition(&partitionConfig{
 		topic: t.name, incarnation: t.incarnation, index: i, log: partitionLog(t.name, i),
-		durability: t.settings.Load().Durability, limits: t.sys.limits, settings: t.settings,
+		durability: t.settings.Load().Durability, limits: t.sys.limits, settings: t.settings, held: t.held,
 	})
 	if err != nil {
 		return err
@@ -517,14 +518,17 @@ type storedTopic struct {
 	Compaction *storedCompaction `json:"compaction,omitempty"`
 	Timestamps string            `json:"timestamps,omitempty"` // empty: CreateTime
 	KeyIndex   bool              `json:"key_index,omitempty"`
-	Deleting   bool              `json:"deleting,omitempty"`
+	// Held: queues read it, and it keeps what they need.
+	Held     bool `json:"held,omitempty"`
+	Deleting bool `json:"deleting,omitempty"`
 }
 
 // directoryVersion is written where no topic has what an earlier release would pass
-// over, and directoryVersionMax otherwise.
+// over.
 const (
-	directoryVersion    = 1
-	directoryVersionMax = 3 // topics may be compacted, or have append times; since 3 they have incarnations
+	directoryVersion     = 1
+	directoryVersionMore = 3 // topics may be compacted, or have append times; since 3 they have incarnations
+	directoryVersionMax  = 4 // and they may be held by queues
 )
 
 var (
@@ -651,6 +655,9 @@ func (d *topics) write(ctx context.Context, all *directory) error {
 	all.Version = directoryVersion
 	for _, t := range all.Topics {
 		if t.Compaction != nil || t.Timestamps != "" || t.Incarnation > 0 {
+			all.Version = max(all.Version, directoryVersionMore)
+		}
+		if t.Held {
 			all.Version = directoryVersionMax
 		}
 	}

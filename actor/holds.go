@@ -1,0 +1,144 @@
+package actor
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+
+	"github.com/troupestream/troupe/internal/queue"
+)
+
+// holds is what the queues of this process still need of logs, so that partitions keep
+// it. A queue needs what is in front of its durable snapshot and is not settled, and all
+// behind it. It is safe for concurrent use.
+//
+// What is held is in memory alone: after a restart the queues say it anew, and until all
+// of a log have, nothing of it is dropped. That a topic is held at all is noted with it.
+type holds struct {
+	mu     sync.Mutex
+	queues map[heldBy]*hold
+}
+
+type heldBy struct{ log, queue uint32 }
+
+// hold is what one queue needs of one log.
+type hold struct {
+	released uint64 // nothing before it, says a durable snapshot
+	fed      uint64 // it was sent nothing from here on
+	// reached is up to where the feed of the queue has read the log; nil: it has none at
+	// the moment.
+	reached *atomic.Uint64
+}
+
+func newHolds() *holds { return &holds{queues: map[heldBy]*hold{}} }
+
+func (h *holds) of(log, queue uint32) *hold {
+	k := heldBy{log, queue}
+	if h.queues[k] == nil {
+		h.queues[k] = new(hold)
+	}
+	return h.queues[k]
+}
+
+// release notes what a durable snapshot of a queue does not need any more.
+func (h *holds) release(queue uint32, releases []queue.Release) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, r := range releases {
+		o := h.of(r.Log, queue)
+		o.released = max(o.released, r.Before)
+	}
+}
+
+// sends notes, before that is so, that a queue was sent what a log has up to an offset.
+func (h *holds) sends(log, queue uint32, next uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	o := h.of(log, queue)
+	o.fed = max(o.fed, next)
+}
+
+// forget is for a queue that is deleted.
+func (h *holds) forget(queue uint32) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for k := range h.queues {
+		if k.queue == queue {
+			delete(h.queues, k)
+		}
+	}
+}
+
+// follows notes that a queue is fed from an offset on, and where its feed says how far it
+// has read for all; nil: it is fed no more.
+func (h *holds) follows(log, queue uint32, next uint64, reached *atomic.Uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	o := h.of(log, queue)
+	o.fed, o.reached = max(o.fed, next), reached
+}
+
+// before is the first offset of a log that a queue needs. One that has released all that
+// it was sent needs nothing of what its feed has read beyond: there was nothing for it.
+func (h *holds) before(log, queue uint32) uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	o := h.queues[heldBy{log, queue}]
+	if o == nil {
+		return 0
+	}
+	if o.reached != nil && o.released >= o.fed {
+		return max(o.released, o.reached.Load())
+	}
+	return o.released
+}
+
+// release notes that a durable snapshot of a queue does not need what is before some
+// offsets of its logs. After a restart it is to be said of the one it was restored from.
+func (s *System) release(queue uint32, releases []queue.Release) {
+	s.holds.release(queue, releases)
+	if d := s.exchanges.open.Load(); d != nil {
+		d.released(releases)
+	}
+}
+
+// everything is how far a partition can be trimmed that no queue needs.
+const everything = math.MaxUint64
+
+// heldFrom is the first offset that a queue needs of a partition whose topic is held:
+// everything, if none does. Where it is not known, because the queues have not all said
+// it since they were opened, it is 0.
+func (s *System) heldFrom(at logKey) uint64 {
+	d := s.exchanges.open.Load()
+	if d == nil {
+		return 0
+	}
+	id, ok := d.logIDs.get(at)
+	if !ok {
+		return everything
+	}
+	return d.heldFrom(id)
+}
+
+// heldFrom is the first offset of a log that one of its queues needs.
+func (d *queueDirectory) heldFrom(log uint32) uint64 {
+	shards, queues := map[int]bool{}, map[uint32]bool{}
+	d.mu.Lock()
+	for k := range d.feeds {
+		if k.log == log {
+			shards[k.shard] = shards[k.shard] || k.queue == 0
+			queues[k.queue] = true
+		}
+	}
+	d.mu.Unlock()
+	from := uint64(everything)
+	if len(shards) == 0 {
+		return from
+	}
+	for _, q := range d.byName.all() {
+		if shards[q.shard] || queues[q.id] {
+			from = min(from, d.sys.holds.before(log, q.id))
+		}
+	}
+	return from
+}
