@@ -173,11 +173,12 @@ func (q *queueActor) restore(m queueState) {
 	if m.err != nil { // it may go better next time
 		panic(fmt.Errorf("queue %s: read its journal: %w", q.info.name, m.err))
 	}
-	core, err := restoreQueue(q.config, m.state)
+	core, releases, err := restoreQueue(q.config, m.state)
 	if err != nil {
 		q.unreadable(err)
 		return
 	}
+	q.sys.release(q.info.id, releases)
 	q.core, q.consumers, q.feeds = core, map[string]*queueConsumer{}, map[uint32]*pactor.PID{}
 	if m.state.bytes() > 0 {
 		q.apply(queue.Recover{})
@@ -189,16 +190,20 @@ func (q *queueActor) restore(m queueState) {
 	}
 }
 
-func restoreQueue(c queue.Config, s *queueJournal) (core *queue.Queue, err error) {
+// restoreQueue returns the queue, and what its snapshot releases.
+func restoreQueue(c queue.Config, s *queueJournal) (core *queue.Queue, releases []queue.Release, err error) {
 	if len(s.snapshot) > 0 {
 		core, err = queue.Restore(c, s.snapshot)
 	} else {
 		core, err = queue.New(c)
 	}
+	if err == nil {
+		_, releases = core.Snapshot()
+	}
 	if err == nil && len(s.events) > 0 {
 		err = core.Replay(s.events)
 	}
-	return core, err
+	return core, releases, err
 }
 
 // unreadable: its users are told so, and its neighbours go on.

@@ -61,6 +61,3 @@ func (q *queueActor) snapshotDurable() {
 	q.sys.release(q.info.id, q.snapshot.releases)
 	q.snapshot.releases = nil
 }
-
-// release lets the logs go up to where a durable snapshot does not need them.
-func (s *System) release(uint32, []queue.Release) {}

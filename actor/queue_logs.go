@@ -17,17 +17,7 @@ type queueLogs struct {
 
 func (l *queueLogs) init(s *System) {
 	l.sys, l.open = s, map[uint32]*Topic{}
-	l.place = l.known
-}
-
-// known is what the directory says of a log.
-func (l *queueLogs) known(log uint32) (at logKey, ok bool) {
-	if d := l.sys.exchanges.open.Load(); d != nil {
-		if info, ok := d.log(log); ok {
-			return info.logKey, true
-		}
-	}
-	return at, false
+	l.place = func(uint32) (at logKey, ok bool) { return at, false } // there is no directory yet
 }
 
 // topic returns the topic of a log, and which of its partitions it is. It is an ErrNoTopic

@@ -113,10 +113,10 @@ func (d *queueDirectory) intakeOf(log, id uint32) (in intake, from uint64, ok bo
 }
 
 // place says which partition a log is.
-func (d *queueDirectory) place(log uint32) (at logPlace, ok bool) {
+func (d *queueDirectory) place(log uint32) (at logKey, ok bool) {
 	l, ok := d.log(log)
 	if !ok {
 		return at, false
 	}
-	return logPlace{l.topic, l.incarnation, l.partition}, true
+	return l.logKey, true
 }
