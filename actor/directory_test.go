@@ -268,11 +268,15 @@ func TestTheLogOfAnExchangeStaysUntilQueuesHaveReleasedIt(t *testing.T) {
 	ctx, s := testContext(t), logSystem(t, storagefake.New())
 	x := must[*Exchange](t)(s.DeclareExchange(ctx, "orders", ExchangeConfig{}))
 	topic, log := ownLog(t, s, x)
+	q := must[*queueInfo](t)(s.declareQueue(ctx, "work", QueueConfig{}))
+	stopShard(t, s, q.shard) // the queue does not say what it needs
+	mustAppend(t, newProducer(t, topic, ProducerOptions{}), 0, "a")
 	var w watched
 	x.d.subscribe(w.hear)
-	mustDo(t, x.d.follows(ctx, topic, log, 3), x.d.follows(ctx, topic, log, 3))
+	w.expect(t, "declared work")
+	mustDo(t, x.d.follows(ctx, topic, log, q.shard), x.d.follows(ctx, topic, log, q.shard))
 	mustDo(t, s.DeleteExchange(ctx, "orders", false))
-	w.expect(t, "feed 1 from 0", "orphaned exchange-16")
+	w.expect(t, "feed 1 from 1", "orphaned exchange-16")
 	if _, err := s.Topic(ctx, topic.name); err != nil {
 		t.Errorf("the log is gone: %v", err)
 	}

@@ -45,12 +45,23 @@ func (b *heldBed) open(config TopicConfig) {
 		b.Fatal(err)
 	}
 	b.id = q.id
+	stopShard(b, b.sys, q.shard)
 	if err := b.sys.BindTopic(ctx, "orders", "work", FromBeginning()); err != nil {
 		b.Fatal(err)
 	}
 	if b.log, err = b.directory.logOf(ctx, b.topic, 0); err != nil {
 		b.Fatal(err)
 	}
+}
+
+// stopShard stops the shard of a queue: the test says itself what is fed.
+func stopShard(t testing.TB, s *System, number int) {
+	t.Helper()
+	s.shards.mu.Lock()
+	pid := s.shards.open[number]
+	s.shards.mu.Unlock()
+	s.Stop(pid)
+	<-s.Watch(pid)
 }
 
 func TestAQueueHoldsWhatItNeeds(t *testing.T) {
@@ -163,6 +174,7 @@ func TestTheLogOfAnExchangeGoesWhenNoQueueNeedsIt(t *testing.T) {
 	d := must[*queueDirectory](t)(s.directory(ctx))
 	x := must[*Exchange](t)(s.DeclareExchange(ctx, "orders", ExchangeConfig{Type: Fanout}))
 	q := must[*queueInfo](t)(s.declareQueue(ctx, "work", QueueConfig{}))
+	stopShard(t, s, q.shard)
 	topic := must[*Topic](t)(s.Declare(ctx, x.info.topic(false), TopicConfig{}))
 	log := must[*logInfo](t)(d.logOf(ctx, topic, 0))
 	if err := d.follows(ctx, topic, log, q.shard); err != nil {

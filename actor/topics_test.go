@@ -124,7 +124,7 @@ func TestConcurrentDeclarationsOfTwoSystems(t *testing.T) {
 func TestDirectoryThatCannotBeRead(t *testing.T) {
 	for says, content := range map[string]string{
 		"damaged":        "{",
-		"update Troupe":  `{"version":4,"topics":{}}`,
+		"update Troupe":  `{"version":5,"topics":{}}`,
 		"makes no sense": `{"version":1,"topics":{"orders":{"partitions":0}}}`,
 	} {
 		store := storagefake.New()
