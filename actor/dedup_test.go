@@ -51,13 +51,13 @@ func TestIDsAreNotRememberedUnlessAskedFor(t *testing.T) {
 
 func TestIDsOutlastARestart(t *testing.T) {
 	store := storagefake.New()
-	b, x := dedupBed(t, store, Dedup{Messages: 10})
+	b, _ := dedupBed(t, store, Dedup{Messages: 10})
 	p := b.publisher("orders", ExchangePublisherOptions{})
 	for i := range 15 {
 		b.publish(p, &Message{MessageID: fmt.Sprint(i), Transient: i%2 == 1})
 	}
 	mustDo(t, p.Close(b.ctx), b.Close(b.ctx))
-	b, x = dedupBed(t, store, Dedup{Messages: 10})
+	b, x := dedupBed(t, store, Dedup{Messages: 10})
 	p = b.publisher("orders", ExchangePublisherOptions{})
 	if got := b.publish(p, &Message{MessageID: "14"}); got != (Confirmation{Queues: 1, Duplicate: true}) {
 		t.Errorf("%+v", got)

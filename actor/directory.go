@@ -201,16 +201,6 @@ func (d *queueDirectory) queueByID(id uint32) (*queueInfo, bool) { return d.byID
 // log returns the log of that id. It waits for nobody.
 func (d *queueDirectory) log(id uint32) (*logInfo, bool) { return d.logs.get(id) }
 
-// queues returns the queues of a shard, in no order.
-func (d *queueDirectory) queues(shard int) (all []*queueInfo) {
-	for _, q := range d.byName.all() {
-		if q.shard == shard {
-			all = append(all, q)
-		}
-	}
-	return all
-}
-
 // feedsOf returns who reads what in a shard, in no order.
 func (d *queueDirectory) feedsOf(shard int) (all []feedInfo) {
 	d.mu.Lock()

@@ -13,7 +13,7 @@ import (
 
 // benchBed is an exchange with some queues bound, which index what is published at once.
 func benchBed(b testing.TB, store storage.Store, queues int) (*ExchangePublisher, []*queueInfo) {
-	s := logSystem(b, store)
+	s := idleQueues(b, logSystem(b, store))
 	all := make([]*queueInfo, queues)
 	x := must[*Exchange](b)(s.DeclareExchange(b.Context(), "bench", ExchangeConfig{Type: TopicExchange, Retention: Retention{Records: 100_000}}))
 	for i := range all {

@@ -29,7 +29,14 @@ type bed struct {
 }
 
 func newBed(t testing.TB, store storage.Store) *bed {
-	return &bed{t, logSystem(t, store), testContext(t)}
+	return &bed{t, idleQueues(t, logSystem(t, store)), testContext(t)}
+}
+
+// idleQueues opens the directory of a system without its shards.
+func idleQueues(t testing.TB, s *System) *System {
+	t.Helper()
+	s.exchanges.open.Store(must[*queueDirectory](t)(openDirectory(testContext(t), s)))
+	return s
 }
 
 func (b *bed) exchange(name string, c ExchangeConfig) *Exchange {
