@@ -54,9 +54,8 @@ func (q *queueActor) deadLetter(letters []queue.Letter) {
 }
 
 func (s *System) writeLetters(ctx context.Context, run uint64, info *queueInfo, letters []queue.Letter) lettersWritten {
-	dead := s.readLetters(ctx, info, letters)
 	done := lettersWritten{run: run}
-	for i, err := range s.publishDead(ctx, info, dead) {
+	for i, err := range s.publishDead(ctx, info, s.readLetters(ctx, info, letters)) {
 		if err == nil {
 			done.durable = append(done.durable, letters[i].Ref)
 			continue
@@ -120,13 +119,4 @@ func (l *letterWriter) stop() {
 		l.cancel()
 	}
 	*l = letterWriter{}
-}
-
-// publishDead publishes dead letters, and says which could not be.
-func (s *System) publishDead(_ context.Context, _ *queueInfo, dead []deadMessage) []error {
-	all := make([]error, len(dead))
-	for i := range all {
-		all[i] = ErrNoExchange
-	}
-	return all
 }
