@@ -41,10 +41,8 @@ func (b *queueBed) awaitAll() {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for shard := range QueueShards {
-		for _, q := range d.queues(shard) {
-			b.stats(q)
-		}
+	for _, q := range d.byName.all() {
+		b.stats(q)
 	}
 }
 
