@@ -60,7 +60,7 @@ type place struct {
 	root string
 }
 
-var peerNames = []string{"rabbitmq-classic", "rabbitmq-quorum"}
+var peerNames = []string{"troupe", "troupe-no-sync", "rabbitmq-classic", "rabbitmq-quorum"}
 
 // openAll opens peers; closeAll closes those that were opened, also after an error.
 // The kinds of queues of RabbitMQ share a broker.
@@ -77,6 +77,8 @@ func openAll(ctx context.Context, at place, names []string) (peers []peer, close
 	for _, name := range names {
 		var p peer
 		switch name {
+		case "troupe", "troupe-no-sync":
+			p, err = openTroupe(ctx, at, name)
 		case "rabbitmq-classic", "rabbitmq-quorum":
 			if shared == nil {
 				if shared, err = startBroker(ctx, at); err != nil {
