@@ -139,7 +139,7 @@ func TestPeers(t *testing.T) {
 				t.Fatal(err)
 			}
 			var log strings.Builder
-			for _, cell := range []string{"queue 100 B, 1+1, ack each", "queue 1000 B, 4+4, ack 100", "latency 100 B", "confirm 100 B", "bindings 100, wild", "backlog", "start"} {
+			for _, cell := range []string{"queue 100 B, 1+1, ack each", "queue 1000 B, 4+4, ack 100", "latency 100 B", "confirm 100 B", "bindings 100, wild", "backlog", "idle", "start"} {
 				results, err := measureAll(t.Context(), []peer{at}, plan{scale: 0.0001, rounds: 1, window: 100, cells: cell, log: &log, again: open})
 				if err != nil || len(results) != 1 {
 					t.Errorf("%s: %d results, %v", cell, len(results), err)

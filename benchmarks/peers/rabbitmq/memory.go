@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -36,64 +37,77 @@ func peak(at peer) (stop func() float64) {
 	return func() float64 { close(end); return <-most }
 }
 
+// onFresh calls f with a peer that nothing has gone through, so that its memory is that
+// of what f does, and with when it was begun to be opened.
+func (p plan) onFresh(ctx context.Context, like peer, f func(at peer, began time.Time) error) error {
+	debug.FreeOSMemory()
+	began := time.Now()
+	at, done, err := p.again(ctx, like.name())
+	defer done()
+	if err != nil {
+		return err
+	}
+	return f(at, began)
+}
+
 // backlogCell: a queue is filled while nobody consumes, and then emptied.
 func (p plan) backlogCell(size int) cell {
 	n := p.scaled(backlogLength, 1000)
-	return cell{"backlog", fmt.Sprintf("%d messages of %d B", n, size), func(ctx context.Context, at peer) (figures []figure, err error) {
-		err = onQueue(ctx, at, nil, func(queue string, _ time.Duration) error {
-			f := flow{queue: queue, n: n, size: size, pairs: 1, window: p.window, ackEvery: 1}
-			before, highest := resting(at), peak(at)
-			built, err := f.build(ctx, at)
-			if err != nil {
-				highest()
+	return cell{"backlog", fmt.Sprintf("%d messages of %d B", n, size), func(ctx context.Context, like peer) (figures []figure, err error) {
+		err = p.onFresh(ctx, like, func(at peer, _ time.Time) error {
+			return onQueue(ctx, at, nil, func(queue string, _ time.Duration) error {
+				figures, err = backlog(ctx, at, flow{queue: queue, n: n, size: size, pairs: 1, window: p.window, ackEvery: 1})
 				return err
-			}
-			full := resting(at)
-			drained, err := f.drain(ctx, at)
-			figures = []figure{{"build/s", built.perSecond(n)}, {"CPU µs", built.each(n)}, {"drain/s", drained.perSecond(n)},
-				{"drain CPU µs", drained.each(n)}, {"MiB before", before}, {"MiB full", full}, {"MiB peak", highest()}}
-			return err
+			})
 		})
 		return figures, err
 	}}
 }
 
+func backlog(ctx context.Context, at peer, f flow) ([]figure, error) {
+	before, highest := resting(at), peak(at)
+	built, err := f.build(ctx, at)
+	if err != nil {
+		highest()
+		return nil, err
+	}
+	full := resting(at)
+	drained, err := f.drain(ctx, at)
+	return []figure{{"build/s", built.perSecond(f.n)}, {"CPU µs", built.each(f.n)}, {"drain/s", drained.perSecond(f.n)},
+		{"drain CPU µs", drained.each(f.n)}, {"MiB before", before}, {"MiB full", full}, {"MiB peak", highest()}}, err
+}
+
 // idleCell: many durable queues that nothing happens to.
 func (p plan) idleCell() cell {
-	return cell{"idle", "queues", func(ctx context.Context, at peer) ([]figure, error) {
-		names := make([]string, p.scaled(at.idle(), 100))
+	return cell{"idle", "queues", func(ctx context.Context, like peer) (figures []figure, err error) {
+		names := make([]string, p.scaled(like.idle(), 100))
 		for i := range names {
-			names[i] = fmt.Sprintf("idle-%d-%d", queues.Add(1), i)
+			names[i] = fmt.Sprintf("idle-%d", i)
 		}
-		before := resting(at)
-		took, err := timed(at, func() error {
-			return sideBySide(ctx, names, func(ctx context.Context, name string) error { return at.declare(ctx, name, nil) })
+		err = p.onFresh(ctx, like, func(at peer, _ time.Time) error {
+			before := resting(at)
+			took, err := timed(at, func() error {
+				return sideBySide(ctx, names, func(ctx context.Context, name string) error { return at.declare(ctx, name, nil) })
+			})
+			figures = []figure{{"queues", float64(len(names))}, {"declare/s", took.perSecond(len(names))},
+				{"MiB before", before}, {"MiB after", resting(at)}}
+			return errors.Join(err, at.remove(ctx, names...))
 		})
-		if err != nil {
-			return nil, err
-		}
-		after := resting(at)
-		return []figure{{"queues", float64(len(names))}, {"declare/s", took.perSecond(len(names))}, {"MiB before", before}, {"MiB after", after}},
-			at.remove(ctx, names...)
+		return figures, err
 	}}
 }
 
 // startCell: from nothing to the first message that has gone through a durable queue.
 func (p plan) startCell() cell {
-	return cell{"start", "to the first message", func(ctx context.Context, like peer) ([]figure, error) {
-		began := time.Now()
-		at, done, err := p.again(ctx, like.name())
-		defer done()
-		if err != nil {
-			return nil, err
-		}
-		var took time.Duration
-		err = onQueue(ctx, at, nil, func(queue string, _ time.Duration) error {
-			declared := time.Since(began)
-			first, err := flow{queue: queue, n: 1, size: 100, pairs: 1, window: p.window, ackEvery: 1}.run(ctx, at)
-			took = declared + first.wall
-			return err
+	return cell{"start", "to the first message", func(ctx context.Context, like peer) (figures []figure, err error) {
+		err = p.onFresh(ctx, like, func(at peer, began time.Time) error {
+			return onQueue(ctx, at, nil, func(queue string, _ time.Duration) error {
+				declared := time.Since(began)
+				first, err := flow{queue: queue, n: 1, size: 100, pairs: 1, window: p.window, ackEvery: 1}.run(ctx, at)
+				figures = []figure{{"ms", ms(declared + first.wall)}}
+				return err
+			})
 		})
-		return []figure{{"ms", ms(took)}}, err
+		return figures, err
 	}}
 }
