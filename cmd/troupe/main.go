@@ -51,7 +51,9 @@ const usage = `troupe is the command line of Troupe.
 
   troupe topic create|list|describe|alter|delete|purge|produce|consume
   troupe group list|describe|reset|rewind|delete|park
-      topics and consumer groups of a data directory; add -h for more
+  troupe exchange declare|list|describe|delete|bind|unbind|bindings
+  troupe queue declare|list|describe|alter|delete
+      topics, consumer groups, exchanges and queues of a data directory; add -h for more
 
   troupe help                       this text
 
@@ -87,7 +89,7 @@ func (c *cli) dispatch(ctx context.Context, args []string, out, errs io.Writer) 
 		return c.bench(ctx, args[1:], out)
 	case "help", "-h", "-help", "--help":
 		return help(out)
-	case "topic", "group":
+	case "topic", "group", "exchange", "queue":
 		return c.family(ctx, args, out, errs)
 	default:
 		return usageError{fmt.Sprintf("there is no command %q", args[0])}

@@ -1,13 +1,7 @@
 package main
 
 import (
-	"errors"
 	"flag"
-	"fmt"
-	"maps"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/troupestream/troupe/actor"
@@ -20,36 +14,21 @@ var (
 	timestamps   = map[string]actor.Timestamps{"create": actor.CreateTime, "append": actor.LogAppendTime}
 )
 
-func nameOf[T comparable](names map[string]T, v T) string {
-	for name, one := range names {
-		if one == v {
-			return name
-		}
-	}
-	return "unknown"
-}
-
 // settings are the options that say what a topic is like. Those that were given are
 // applied in their order.
 type settings struct {
-	changes []func(*actor.TopicConfig)
+	changes[actor.TopicConfig]
 	limited bool // something was said about what is kept
 	forever bool // and that it is everything
 }
 
-func (o *settings) change(f func(*actor.TopicConfig)) { o.changes = append(o.changes, f) }
-
 func newSettings(f *flag.FlagSet) *settings {
 	o := new(settings)
-	whole(o, f, "partitions", "how many `partitions`; default 1", 1, func(c *actor.TopicConfig, n int64) { c.Partitions = int(n) })
-	named(o, f, "durability", "what acknowledged records survive", durabilities, func(c *actor.TopicConfig, v actor.Durability) { c.Durability = v })
-	named(o, f, "compression", "how batches are compressed", compressions, func(c *actor.TopicConfig, v actor.Compression) { c.Compression = v })
-	named(o, f, "timestamps", "which time records have", timestamps, func(c *actor.TopicConfig, v actor.Timestamps) { c.Timestamps = v })
-	f.BoolFunc("key-index", "know the newest record of each key, so that appends can say what they expect of one", func(text string) error {
-		on, err := strconv.ParseBool(text)
-		o.change(func(c *actor.TopicConfig) { c.KeyIndex = on })
-		return err
-	})
+	whole(&o.changes, f, "partitions", "how many `partitions`; default 1", 1, func(c *actor.TopicConfig, n int64) { c.Partitions = int(n) })
+	named(&o.changes, f, "durability", "what acknowledged records survive", durabilities, func(c *actor.TopicConfig, v actor.Durability) { c.Durability = v })
+	named(&o.changes, f, "compression", "how batches are compressed", compressions, func(c *actor.TopicConfig, v actor.Compression) { c.Compression = v })
+	named(&o.changes, f, "timestamps", "which time records have", timestamps, func(c *actor.TopicConfig, v actor.Timestamps) { c.Timestamps = v })
+	onOff(&o.changes, f, "key-index", "know the newest record of each key, so that appends can say what they expect of one", func(c *actor.TopicConfig, on bool) { c.KeyIndex = on })
 	o.retention(f)
 	o.compaction(f)
 	return o
@@ -57,57 +36,41 @@ func newSettings(f *flag.FlagSet) *settings {
 
 func (o *settings) retention(f *flag.FlagSet) {
 	const limit = "; 0 lifts the limit"
-	span(o, f, "retain-age", "drop records after this `time`, such as 168h"+limit, func(c *actor.TopicConfig, d time.Duration) {
+	span(&o.changes, f, "retain-age", "drop records after this `time`, such as 168h"+limit, func(c *actor.TopicConfig, d time.Duration) {
 		c.Retention.Age, c.Retention.Forever, o.limited = d, false, true
 	})
-	whole(o, f, "retain-bytes", "keep so many `bytes` of each partition"+limit, 0, func(c *actor.TopicConfig, n int64) {
+	whole(&o.changes, f, "retain-bytes", "keep so many `bytes` of each partition"+limit, 0, func(c *actor.TopicConfig, n int64) {
 		c.Retention.Bytes, c.Retention.Forever, o.limited = n, false, true
 	})
-	whole(o, f, "retain-records", "keep so many `records` of each partition"+limit, 0, func(c *actor.TopicConfig, n int64) {
+	whole(&o.changes, f, "retain-records", "keep so many `records` of each partition"+limit, 0, func(c *actor.TopicConfig, n int64) {
 		c.Retention.Records, c.Retention.Forever, o.limited = n, false, true
 	})
-	f.BoolFunc("retain-forever", "keep everything", func(text string) error {
-		on, err := strconv.ParseBool(text)
-		o.change(func(c *actor.TopicConfig) {
-			if o.forever = on; on {
-				c.Retention = actor.Retention{Forever: true}
-			} else if c.Retention.Forever {
-				c.Retention.Forever, o.limited = false, true
-			}
-		})
-		return err
+	onOff(&o.changes, f, "retain-forever", "keep everything", func(c *actor.TopicConfig, on bool) {
+		if o.forever = on; on {
+			c.Retention = actor.Retention{Forever: true}
+		} else if c.Retention.Forever {
+			c.Retention.Forever, o.limited = false, true
+		}
 	})
 }
 
 func (o *settings) compaction(f *flag.FlagSet) {
-	f.BoolFunc("compact", "keep the newest record of each key; -compact=false ends it", func(text string) error {
-		on, err := strconv.ParseBool(text)
-		o.change(func(c *actor.TopicConfig) {
-			if c.Compaction.Enabled = on; !on {
-				c.Compaction = actor.Compaction{}
-			}
-		})
-		return err
-	})
-	span(o, f, "delete-retention", "how long tombstones stay; needs -compact", func(c *actor.TopicConfig, d time.Duration) { c.Compaction.DeleteRetention = d })
-	f.Func("dirty-ratio", "the `share` that must not be compacted yet to be worth it, above 0 to 1; needs -compact", func(text string) error {
-		share, err := strconv.ParseFloat(text, 64)
-		if err != nil || !(share > 0 && share <= 1) {
-			return errors.New("it must be a number above 0, and 1 at most")
+	onOff(&o.changes, f, "compact", "keep the newest record of each key; -compact=false ends it", func(c *actor.TopicConfig, on bool) {
+		if c.Compaction.Enabled = on; !on {
+			c.Compaction = actor.Compaction{}
 		}
-		o.change(func(c *actor.TopicConfig) { c.Compaction.MinCleanableDirtyRatio = share })
-		return nil
 	})
-	span(o, f, "min-compaction-lag", "how long records stay at least; needs -compact", func(c *actor.TopicConfig, d time.Duration) { c.Compaction.MinCompactionLag = d })
-	span(o, f, "max-compaction-lag", "the age at which records are compacted in any case; needs -compact", func(c *actor.TopicConfig, d time.Duration) { c.Compaction.MaxCompactionLag = d })
+	span(&o.changes, f, "delete-retention", "how long tombstones stay; needs -compact", func(c *actor.TopicConfig, d time.Duration) { c.Compaction.DeleteRetention = d })
+	share(&o.changes, f, "dirty-ratio", "the `share` that must not be compacted yet to be worth it, above 0 to 1; needs -compact",
+		"a number above 0, and 1 at most", func(v float64) bool { return v > 0 && v <= 1 }, func(c *actor.TopicConfig, v float64) { c.Compaction.MinCleanableDirtyRatio = v })
+	span(&o.changes, f, "min-compaction-lag", "how long records stay at least; needs -compact", func(c *actor.TopicConfig, d time.Duration) { c.Compaction.MinCompactionLag = d })
+	span(&o.changes, f, "max-compaction-lag", "the age at which records are compacted in any case; needs -compact", func(c *actor.TopicConfig, d time.Duration) { c.Compaction.MaxCompactionLag = d })
 }
 
 // apply changes a configuration as the options say.
 func (o *settings) apply(c *actor.TopicConfig) error {
 	o.limited, o.forever = false, false
-	for _, f := range o.changes {
-		f(c)
-	}
+	o.applyTo(c)
 	switch {
 	case o.forever && o.limited:
 		return mistakef("-retain-forever, and a limit: leave one of them out")
@@ -115,40 +78,6 @@ func (o *settings) apply(c *actor.TopicConfig) error {
 		return mistakef("without any limit the topic grows for ever: if that is meant, say -retain-forever")
 	}
 	return nil
-}
-
-func whole(o *settings, f *flag.FlagSet, name, about string, least int64, set func(*actor.TopicConfig, int64)) {
-	f.Func(name, about, func(text string) error {
-		n, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || n < least {
-			return fmt.Errorf("it must be a number of %d or more", least)
-		}
-		o.change(func(c *actor.TopicConfig) { set(c, n) })
-		return nil
-	})
-}
-
-func span(o *settings, f *flag.FlagSet, name, about string, set func(*actor.TopicConfig, time.Duration)) {
-	f.Func(name, about, func(text string) error {
-		d, err := time.ParseDuration(text)
-		if err != nil || d < 0 {
-			return fmt.Errorf("it must be a time such as 90s or 168h")
-		}
-		o.change(func(c *actor.TopicConfig) { set(c, d) })
-		return nil
-	})
-}
-
-func named[T any](o *settings, f *flag.FlagSet, name, about string, names map[string]T, set func(*actor.TopicConfig, T)) {
-	all := strings.Join(slices.Sorted(maps.Keys(names)), ", ")
-	f.Func(name, about+": "+all, func(text string) error {
-		v, ok := names[text]
-		if !ok {
-			return fmt.Errorf("it must be one of %s", all)
-		}
-		o.change(func(c *actor.TopicConfig) { set(c, v) })
-		return nil
-	})
 }
 
 // settingsJSON is what a topic is like.

@@ -20,13 +20,14 @@ import (
 // dataVariable names the data directory where -data does not.
 const dataVariable = "TROUPE_DATA"
 
-// verb is something that can be done to topics or groups.
+// verb is something that can be done to topics, groups, exchanges or queues.
 type verb struct {
-	name    string // with its family
-	args    string // for people: what stands behind the name
-	takes   int    // how many of them there are
-	about   string
-	creates bool // the data directory, if there is none
+	name     string // with its family
+	args     string // for people: what stands behind the name
+	takes    int    // how many of them there are
+	optional int    // how many of them more there may be
+	about    string
+	creates  bool // the data directory, if there is none
 	// define declares the options and returns what is done with them.
 	define func(*flag.FlagSet) action
 }
@@ -49,10 +50,10 @@ func (s *session) System() *actor.System { return s.sys }
 
 // verbs are all there are, in the order in which they are shown.
 func verbs() []*verb {
-	return slices.Concat(topicVerbs(), []*verb{produceVerb(), consumeVerb()}, groupVerbs(), moveVerbs(), parkVerbs())
+	return slices.Concat(topicVerbs(), []*verb{produceVerb(), consumeVerb()}, groupVerbs(), moveVerbs(), parkVerbs(), exchangeVerbs(), queueVerbs())
 }
 
-// family runs a verb of topics or groups.
+// family runs a verb of topics, groups, exchanges or queues.
 func (c *cli) family(ctx context.Context, args []string, out, errs io.Writer) error {
 	if len(args) > 1 && slices.Contains([]string{"-h", "-help", "--help", "help"}, args[1]) {
 		_, err := io.WriteString(out, familyUsage(args[0]))
@@ -68,7 +69,7 @@ func (c *cli) family(ctx context.Context, args []string, out, errs io.Writer) er
 // missing says what is wrong with a command line that begins with no verb.
 func missing(args []string) string {
 	words := 2
-	if len(args) > 1 && args[1] == "park" {
+	if len(args) > 1 && (args[1] == "park" || args[1] == "dlq") {
 		words = 3
 	}
 	if len(args) < words {
@@ -140,8 +141,8 @@ func (c *cli) verb(ctx context.Context, v *verb, args []string, out, errs io.Wri
 		return mistake("%v", err)
 	case len(names) < v.takes:
 		return mistake("%s is missing", v.args)
-	case len(names) > v.takes:
-		return mistake("it takes no argument %q", names[v.takes])
+	case len(names) > v.takes+v.optional:
+		return mistake("it takes no argument %q", names[v.takes+v.optional])
 	case *data == "":
 		return mistake("which data directory? Say -data, or set %s", dataVariable)
 	}
@@ -185,7 +186,7 @@ func there(dir string) error {
 	}
 	_, err := os.Stat(filepath.Join(dir, "troupe.json"))
 	if errors.Is(err, os.ErrNotExist) {
-		return errors.New("it is none, for it has no troupe.json: name another, or begin one with troupe topic create")
+		return errors.New("it is none, for it has no troupe.json: name another, or begin one with troupe topic create, exchange declare or queue declare")
 	}
 	return errors.Unwrap(err)
 }

@@ -97,8 +97,8 @@ func TestHelpOfVerbs(t *testing.T) {
 			t.Errorf("the help of %s does not name %s", family, v.name)
 		}
 	}
-	for _, args := range [][]string{{"topic"}, {"group"}, {"topic", "frobnicate"}, {"group", "park"}} {
-		if status, out, errs := run(args...); status != statusUsage || out != "" || !strings.Contains(errs, "troupe "+args[0]+" describe") {
+	for _, args := range [][]string{{"topic"}, {"group"}, {"exchange"}, {"queue"}, {"topic", "frobnicate"}, {"group", "park"}, {"queue", "dlq"}} {
+		if status, out, errs := run(args...); status != statusUsage || out != "" || !strings.Contains(errs, "troupe "+args[0]+" list") {
 			t.Errorf("troupe %v: status %d, printed %q and %q", args, status, out, errs)
 		}
 	}
@@ -295,5 +295,20 @@ func TestText(t *testing.T) {
 	}
 	if s, b := stringOf([]byte{}); s == nil || *s != "" || b != nil {
 		t.Error("an empty value")
+	}
+}
+
+func TestTypedHeaders(t *testing.T) {
+	for in, want := range map[string]string{"a=b": "a=b", "a=": "a=", "a=b=c": "a=b=c", "n:int=-3": "n:int=-3", "f:float=2.50": "f:float=2.5", "b:bool=1": "b:bool=true",
+		"v:void=": "v:void=", "a:b=c": "a:b=c", "t:text=3": "t=3", "x:y:int=3": "x:y:int=3", ":int=3": ":int=3", "l=a\nb": `l="a\nb"`} {
+		var h typedHeaders
+		if err := h.Set(in); err != nil || typedText(typedOf(h)) != want {
+			t.Errorf("%q is %q, %v; want %q", in, typedText(typedOf(h)), err, want)
+		}
+	}
+	for _, in := range []string{"", "a", "=b", "n:int=", "n:int=2.5", "b:bool=perhaps", "v:void=3", "f:float=much"} {
+		if err := new(typedHeaders).Set(in); err == nil {
+			t.Errorf("%q is taken", in)
+		}
 	}
 }

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"flag"
+
+	"github.com/troupestream/troupe/actor"
+)
+
+func queueVerbs() []*verb {
+	return []*verb{
+		{name: "queue declare", args: "NAME", takes: 1, creates: true, define: declareQueue,
+			about: "declare a queue; one that is the same already is left as it is"},
+		{name: "queue list", about: "list the queues", define: listQueues},
+		{name: "queue alter", args: "NAME", takes: 1, about: "change settings of a queue; what is not named stays", define: alterQueue},
+		{name: "queue delete", args: "NAME", takes: 1, about: "delete a queue, its bindings and its messages", define: deleteQueue},
+	}
+}
+
+func declareQueue(f *flag.FlagSet) action {
+	o := newQueueSettings(f)
+	return func(ctx context.Context, s *session) error {
+		var c actor.QueueConfig
+		o.applyTo(&c)
+		if s.args[0] == "" {
+			return mistakef("the name is empty")
+		}
+		q, err := s.sys.DeclareQueue(ctx, s.args[0], c)
+		if err != nil {
+			return err
+		}
+		return s.showQueueSettings(q)
+	}
+}
+
+func alterQueue(f *flag.FlagSet) action {
+	o := newQueueSettings(f)
+	return func(ctx context.Context, s *session) error {
+		if len(o.changes) == 0 {
+			return mistakef("alter what? Name a setting")
+		}
+		q, err := s.sys.Queue(ctx, s.args[0])
+		if err == nil {
+			err = q.Alter(ctx, func(c *actor.QueueConfig) { o.applyTo(c) })
+		}
+		if err != nil {
+			return err
+		}
+		return s.showQueueSettings(q)
+	}
+}
+
+// showQueueSettings prints what a queue is like now.
+func (s *session) showQueueSettings(q *actor.Queue) error {
+	v := queueOf(q.Name(), q.Config())
+	if s.json {
+		return s.printJSON(v)
+	}
+	return table(s.out, v.rows()...)
+}
+
+func listQueues(*flag.FlagSet) action {
+	return func(ctx context.Context, s *session) error {
+		queues, err := s.sys.Queues(ctx)
+		if err != nil {
+			return err
+		}
+		list, rows := []queueJSON{}, [][]string{row("NAME", "LIMITS", "WHEN FULL", "TTL", "DEAD LETTERS")}
+		for _, q := range queues {
+			v := queueOf(q.Name, q.QueueConfig)
+			list = append(list, v)
+			rows = append(rows, row(v.Name, v.limitsText(), v.Overflow, v.ttlText(), v.deadLettersText()))
+		}
+		if s.json {
+			return s.printJSON(list)
+		}
+		return table(s.out, rows...)
+	}
+}
+
+func deleteQueue(f *flag.FlagSet) action {
+	var o actor.QueueDelete
+	f.BoolVar(&o.IfEmpty, "if-empty", false, "only if it has no messages")
+	return deletion("queue", func(sys *actor.System, ctx context.Context, name string) error {
+		q, err := sys.Queue(ctx, name)
+		if err != nil {
+			return err
+		}
+		return q.Delete(ctx, o)
+	})
+}
