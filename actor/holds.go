@@ -28,6 +28,7 @@ type hold struct {
 	// reached is up to where the feed of the queue has read the log; nil: it has none at
 	// the moment.
 	reached *atomic.Uint64
+	bodies  uint64 // the first offset of bodies that were relocated to the log, and 1; 0: there are none
 }
 
 func newHolds() *holds { return &holds{queues: map[heldBy]*hold{}} }
@@ -40,14 +41,35 @@ func (h *holds) of(log, queue uint32) *hold {
 	return h.queues[k]
 }
 
-// release notes what a durable snapshot of a queue does not need any more.
-func (h *holds) release(queue uint32, releases []queue.Release) {
+// release notes what a durable snapshot of a queue does not need any more, and what it has
+// relocated.
+func (h *holds) release(queue uint32, releases []queue.Release, relocated []queue.Move) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, r := range releases {
-		o := h.of(r.Log, queue)
-		o.released = max(o.released, r.Before)
+	for k, o := range h.queues {
+		if k.queue == queue {
+			o.bodies = 0
+		}
 	}
+	for _, r := range releases {
+		h.of(r.Log, queue).released = r.Before
+	}
+	for i := range relocated {
+		h.of(relocated[i].To.Log, queue).keep(relocated[i].To.Offset)
+	}
+}
+
+func (o *hold) keep(body uint64) {
+	if o.bodies == 0 || body < o.bodies-1 {
+		o.bodies = body + 1
+	}
+}
+
+// keeps notes that a queue has the body of a message at an offset, from now on.
+func (h *holds) keeps(log, queue uint32, offset uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.of(log, queue).keep(offset)
 }
 
 // sends notes, before that is so, that a queue was sent what a log has up to an offset.
@@ -87,16 +109,21 @@ func (h *holds) before(log, queue uint32) uint64 {
 	if o == nil {
 		return 0
 	}
+	from := o.released
 	if o.reached != nil && o.released >= o.fed {
-		return max(o.released, o.reached.Load())
+		from = max(from, o.reached.Load())
 	}
-	return o.released
+	if o.bodies != 0 {
+		from = min(from, o.bodies-1)
+	}
+	return from
 }
 
 // release notes that a durable snapshot of a queue does not need what is before some
-// offsets of its logs. After a restart it is to be said of the one it was restored from.
-func (s *System) release(queue uint32, releases []queue.Release) {
-	s.holds.release(queue, releases)
+// offsets of its logs; relocated is what the queue has relocated by now. After a restart
+// it is to be said of the snapshot that the queue was restored from.
+func (s *System) release(queue uint32, releases []queue.Release, relocated []queue.Move) {
+	s.holds.release(queue, releases, relocated)
 	if d := s.exchanges.open.Load(); d != nil {
 		d.released(releases)
 	}
@@ -122,6 +149,15 @@ func (s *System) heldFrom(at logKey) uint64 {
 
 // heldFrom is the first offset of a log that one of its queues needs.
 func (d *queueDirectory) heldFrom(log uint32) uint64 {
+	from := uint64(everything)
+	for _, q := range d.queuesOf(log) {
+		from = min(from, d.sys.holds.before(log, q.id))
+	}
+	return from
+}
+
+// queuesOf returns the queues that a log may have something for.
+func (d *queueDirectory) queuesOf(log uint32) (all []*queueInfo) {
 	shards, queues := map[int]bool{}, map[uint32]bool{}
 	d.mu.Lock()
 	for k := range d.feeds {
@@ -131,14 +167,13 @@ func (d *queueDirectory) heldFrom(log uint32) uint64 {
 		}
 	}
 	d.mu.Unlock()
-	from := uint64(everything)
 	if len(shards) == 0 {
-		return from
+		return nil
 	}
 	for _, q := range d.byName.all() {
 		if shards[q.shard] || queues[q.id] {
-			from = min(from, d.sys.holds.before(log, q.id))
+			all = append(all, q)
 		}
 	}
-	return from
+	return all
 }

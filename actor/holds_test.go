@@ -78,9 +78,9 @@ func TestAQueueHoldsWhatItNeeds(t *testing.T) {
 	h := b.sys.holds
 	h.follows(b.log.id, b.id, 30, &b.reached)
 	trim(100, 0) // it has read up to 30, and not said what it needs of that
-	b.sys.release(b.id, []queue.Release{{Log: b.log.id, Before: 25}})
+	b.sys.release(b.id, []queue.Release{{Log: b.log.id, Before: 25}}, nil)
 	trim(100, 20)
-	b.sys.release(b.id, []queue.Release{{Log: b.log.id, Before: 30}})
+	b.sys.release(b.id, []queue.Release{{Log: b.log.id, Before: 30}}, nil)
 	trim(100, 30)
 	b.reached.Store(70) // there was nothing for it up to there
 	trim(100, 70)
@@ -106,7 +106,7 @@ func TestRetentionDropsNothingThatAQueueNeeds(t *testing.T) {
 		}
 		first(0)
 		b.sys.holds.follows(b.log.id, b.id, 35, &b.reached)
-		b.sys.release(b.id, []queue.Release{{Log: b.log.id, Before: 35}})
+		b.sys.release(b.id, []queue.Release{{Log: b.log.id, Before: 35}}, nil)
 		first(30)
 		b.reached.Store(95)
 		first(90) // the newest batch stays in any case
@@ -137,7 +137,7 @@ func TestAfterARestartNothingIsDroppedBeforeQueuesHaveSaidWhatTheyNeed(t *testin
 		t.Fatalf("before the queue has said what it needs it begins with %v, %v", got, err)
 	}
 	b.sys.holds.follows(b.log.id, b.id, 60, &b.reached)
-	b.sys.release(b.id, []queue.Release{{Log: b.log.id, Before: 40}})
+	b.sys.release(b.id, []queue.Release{{Log: b.log.id, Before: 40}}, nil)
 	if got, err := topic.Trim(testContext(t), 0, 100); err != nil || got.First != 40 {
 		t.Fatalf("it begins with %v, %v", got, err)
 	}
@@ -158,11 +158,11 @@ func TestCompactionLeavesWhatAQueueNeeds(t *testing.T) {
 	if info := compactTopic(t, b.topic); info.Clean != 0 {
 		t.Errorf("it was compacted up to %d, and a queue needs all of it", info.Clean)
 	}
-	b.sys.release(b.id, []queue.Release{{Log: b.log.id, Before: 5}})
+	b.sys.release(b.id, []queue.Release{{Log: b.log.id, Before: 5}}, nil)
 	if info := compactTopic(t, b.topic); info.Clean != 4 || info.Records != 2 {
 		t.Errorf("a queue needs it from 5 on, and it was compacted up to %d to %d records", info.Clean, info.Records)
 	}
-	b.sys.release(b.id, []queue.Release{{Log: b.log.id, Before: 10}})
+	b.sys.release(b.id, []queue.Release{{Log: b.log.id, Before: 10}}, nil)
 	if info := compactTopic(t, b.topic); info.Clean != 8 {
 		t.Errorf("no queue needs it, and it was compacted up to %d", info.Clean)
 	}
@@ -189,7 +189,7 @@ func TestTheLogOfAnExchangeGoesWhenNoQueueNeedsIt(t *testing.T) {
 	if _, ok := d.log(log.id); !ok {
 		t.Fatal("the log is gone, and a queue needs it")
 	}
-	s.release(q.id, []queue.Release{{Log: log.id, Before: 2}})
+	s.release(q.id, []queue.Release{{Log: log.id, Before: 2}}, nil)
 	eventually(t, "the log to be deleted", func() bool {
 		_, err := s.Topic(ctx, topic.Name())
 		return errors.Is(err, ErrNoTopic)

@@ -172,6 +172,7 @@ type trim struct {
 	sender *pactor.PID // nil: nobody asked for it, retention is due
 	place              // of the first record that stays
 	again  *askTrim    // it has to be found anew
+	wanted uint64      // up to where it would go if no queue needed anything
 	err    error
 }
 
@@ -209,6 +210,9 @@ func (p *partition) answer(t *trim, message any) {
 func (p *partition) trimFound(m trimLocated) {
 	if m.trim.sender == nil && m.run == p.run {
 		p.retaining = false
+		if m.trim.wanted > m.trim.low && m.err == nil {
+			p.sys.pinned(logKey{p.config.topic, p.config.incarnation, p.config.index}, m.trim.wanted)
+		}
 	}
 	switch {
 	case m.run != p.run:

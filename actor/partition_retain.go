@@ -59,11 +59,12 @@ type keeper struct {
 }
 
 func (k *keeper) find(ctx context.Context, keep Retention, t *trim) error {
-	if k.held <= t.low {
-		return nil
-	}
-	if err := k.findUnheld(ctx, keep, t); err != nil || t.low <= k.held {
+	if err := k.findUnheld(ctx, keep, t); err != nil {
 		return err
+	}
+	t.wanted = max(t.wanted, t.low)
+	if t.low <= k.held {
+		return nil
 	}
 	at, err := k.before(ctx, k.held)
 	t.place = at
@@ -106,8 +107,8 @@ func (k *keeper) byAge(ctx context.Context, age time.Duration, t *trim) error {
 	return err
 }
 
-// byBytes reads what is to go: that is the only way to know how much it is. The
-// newest batch stays in any case.
+// byBytes reads what is to go: that is the only way to know how much it is. What is behind
+// that which a queue needs is estimated. The newest batch stays in any case.
 func (k *keeper) byBytes(ctx context.Context, most int64, t *trim) error {
 	b, err := k.head.log.Bounds(ctx)
 	excess := int64(b.Bytes) - most
@@ -117,7 +118,9 @@ func (k *keeper) byBytes(ctx context.Context, most int64, t *trim) error {
 		}
 	}
 	if err == nil && excess > 0 {
-		_, err = k.drop(ctx, k.head, 0, excess, t)
+		if excess, err = k.drop(ctx, k.head, 0, excess, t); excess > 0 && b.Bytes > 0 {
+			t.wanted = t.low + uint64(float64(k.next-t.low)*min(float64(excess)/float64(b.Bytes), 1))
+		}
 	}
 	return err
 }

@@ -178,7 +178,7 @@ func (q *queueActor) restore(m queueState) {
 		q.unreadable(err)
 		return
 	}
-	q.sys.release(q.info.id, releases)
+	q.sys.release(q.info.id, releases, core.Relocated())
 	q.core, q.consumers, q.feeds = core, map[string]*queueConsumer{}, map[uint32]*pactor.PID{}
 	if m.state.bytes() > 0 {
 		q.apply(queue.Recover{})

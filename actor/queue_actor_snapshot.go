@@ -58,6 +58,6 @@ func (q *queueActor) takeSnapshot() (state []byte, round uint64) {
 // snapshotDurable: the logs need not keep what is before it.
 func (q *queueActor) snapshotDurable() {
 	q.snapshot.flying = false
-	q.sys.release(q.info.id, q.snapshot.releases)
+	q.sys.release(q.info.id, q.snapshot.releases, q.core.Relocated())
 	q.snapshot.releases = nil
 }

@@ -52,8 +52,10 @@ type System struct {
 	shards     shards
 	queueLogs  queueLogs
 	holds      *holds
-	tracer     *telemetry.Tracer
-	messaging  *telemetry.Messaging
+
+	evacuations evacuations
+	tracer      *telemetry.Tracer
+	messaging   *telemetry.Messaging
 
 	onQueueWarning func(QueueWarning)
 

@@ -62,6 +62,9 @@ func (f *feed) needed() uint64 {
 }
 
 func (c *chunk) needed() (offset uint64, found bool) {
+	if c.live == c.relocated() {
+		return 0, false // what else is not gone was never for the queue
+	}
 	for i := range c.end - c.first {
 		if !c.gone.has(int(i)) && !c.isRelocated(c.first+i) {
 			return c.first + i, true
