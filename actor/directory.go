@@ -131,7 +131,14 @@ type feedKey struct {
 type feedInfo struct {
 	feedKey
 	from uint64
+	// spans are where every record is for the queue, if it is a queue's: one for each time
+	// it was bound, the last without an end as long as it is.
+	spans []offsets
 }
+
+// hasEnded says whether it is of a queue that is bound no more: what it had by then is read
+// again when it is needed.
+func (f *feedInfo) hasEnded() bool { return f.queue != 0 && f.spans[len(f.spans)-1].next != everything }
 
 // topicBinding is a queue that has every record of a topic.
 type topicBinding struct {

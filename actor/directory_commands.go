@@ -3,6 +3,7 @@ package actor
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/troupestream/troupe/internal/routing"
@@ -64,6 +65,15 @@ type (
 	unbindTopic struct {
 		Topic string `json:"topic"`
 		Queue uint32 `json:"queue"`
+		// Ends says, by log, what is not for the queue any more. Where it does not, nothing
+		// is.
+		Ends map[uint32]uint64 `json:"ends,omitempty"`
+	}
+	// forgetFeed forgets where a queue was bound, once it has released it.
+	forgetFeed struct {
+		Log   uint32 `json:"log"`
+		Shard int    `json:"shard"`
+		Queue uint32 `json:"queue"`
 	}
 	// declaredLog is a partition, and from where on it is to be read.
 	declaredLog struct {
@@ -92,6 +102,8 @@ type (
 		Shard int    `json:"shard"`
 		Queue uint32 `json:"queue,omitempty"`
 		From  uint64 `json:"from"`
+		// Spans are those of a queue, if they are not all from From on.
+		Spans [][2]uint64 `json:"spans,omitempty"`
 	}
 	// orphanLog, setIDs: only in snapshots.
 	orphanLog struct {
@@ -113,6 +125,7 @@ func (declareLog) op() string      { return "declare-log" }
 func (renewLog) op() string        { return "renew-log" }
 func (forgetLog) op() string       { return "forget-log" }
 func (declareFeed) op() string     { return "declare-feed" }
+func (forgetFeed) op() string      { return "forget-feed" }
 func (orphanLog) op() string       { return "orphan-log" }
 func (setIDs) op() string          { return "set-ids" }
 
@@ -236,7 +249,12 @@ func (c *deleteQueue) apply(d *queueDirectory) (any, error) {
 	d.byID.delete(q.id)
 	for b := range d.topics {
 		if b.queue == q.id {
-			d.unbindTopic(b)
+			delete(d.topics, b)
+		}
+	}
+	for k, f := range d.feeds {
+		if k.queue == q.id {
+			d.endFeed(f)
 		}
 	}
 	d.notify(queueDeleted{q})
@@ -292,23 +310,61 @@ func (c *bindTopic) apply(d *queueDirectory) (any, error) {
 	d.topics[topicBinding{c.Topic, c.Queue}] = c.Incarnation
 	for _, declared := range c.Logs {
 		log := d.declareLog(declared.ID, logKey{c.Topic, c.Incarnation, declared.Partition})
-		d.declareFeed(feedInfo{feedKey{log.id, q.shard, q.id}, declared.From})
+		d.bindFeed(feedKey{log.id, q.shard, q.id}, declared.From)
 	}
 	return done{}, nil
+}
+
+// bindFeed has every record of a log, from an offset on, be for a queue. What it has had
+// before it does not get again.
+func (d *queueDirectory) bindFeed(k feedKey, from uint64) {
+	f, ok := d.feeds[k]
+	switch {
+	case !ok:
+		d.declareFeed(feedInfo{k, from, []offsets{{from, everything}}})
+	case f.hasEnded():
+		d.sys.holds.unlimit(k.log, k.queue)
+		from = max(from, f.spans[len(f.spans)-1].next)
+		f.spans = append(slices.Clip(f.spans), offsets{from, everything})
+		d.alterFeed(f)
+	}
 }
 
 func (c *unbindTopic) apply(d *queueDirectory) (any, error) {
-	d.unbindTopic(topicBinding{c.Topic, c.Queue})
+	delete(d.topics, topicBinding{c.Topic, c.Queue})
+	for k, f := range d.feeds {
+		if l, ok := d.logs.get(k.log); ok && k.queue == c.Queue && l.topic == c.Topic && !f.hasEnded() {
+			d.unbindFeed(f, c.Ends[k.log])
+		}
+	}
 	return done{}, nil
 }
 
-func (d *queueDirectory) unbindTopic(b topicBinding) {
-	delete(d.topics, b)
-	for k, f := range d.feeds {
-		if l, ok := d.logs.get(k.log); ok && k.queue == b.queue && l.topic == b.topic {
-			d.endFeed(f)
-		}
+// unbindFeed ends where every record is for a queue. The queue reads up to there, and
+// again what it still has.
+func (d *queueDirectory) unbindFeed(f feedInfo, end uint64) {
+	f.spans = slices.Clone(f.spans)
+	last := len(f.spans) - 1
+	if f.spans[last].next = end; end <= f.spans[last].first {
+		f.spans = f.spans[:last]
 	}
+	if len(f.spans) == 0 {
+		d.endFeed(f)
+		return
+	}
+	d.alterFeed(f)
+}
+
+func (d *queueDirectory) alterFeed(f feedInfo) {
+	d.feeds[f.feedKey] = f
+	d.notify(feedDeclared{f})
+}
+
+func (c *forgetFeed) apply(d *queueDirectory) (any, error) {
+	if f, ok := d.feeds[feedKey{c.Log, c.Shard, c.Queue}]; ok && f.hasEnded() {
+		d.endFeed(f)
+	}
+	return done{}, nil
 }
 
 func (c *declareLog) apply(d *queueDirectory) (any, error) {
@@ -346,7 +402,9 @@ func (c *renewLog) apply(d *queueDirectory) (any, error) {
 	for k, f := range d.feeds {
 		if k.log == c.Old {
 			d.endFeed(f)
-			d.declareFeed(feedInfo{feedKey{l.id, f.shard, f.queue}, 0})
+			if !f.hasEnded() {
+				d.declareFeed(feedInfo{feedKey{l.id, f.shard, f.queue}, 0, []offsets{{0, everything}}})
+			}
 		}
 	}
 	return l, nil
@@ -376,7 +434,14 @@ func (c *declareFeed) apply(d *queueDirectory) (any, error) {
 	if err := checkShard(c.Shard); err != nil {
 		return nil, err
 	}
-	d.declareFeed(feedInfo{feedKey{c.Log, c.Shard, c.Queue}, c.From})
+	f := feedInfo{feedKey: feedKey{c.Log, c.Shard, c.Queue}, from: c.From}
+	for _, s := range c.Spans {
+		f.spans = append(f.spans, offsets{s[0], s[1]})
+	}
+	if f.spans == nil {
+		f.spans = []offsets{{c.From, everything}}
+	}
+	d.declareFeed(f)
 	return done{}, nil
 }
 

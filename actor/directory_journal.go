@@ -43,6 +43,7 @@ var commandOf = map[string]func() command{
 	renewLog{}.op():        func() command { return new(renewLog) },
 	forgetLog{}.op():       func() command { return new(forgetLog) },
 	declareFeed{}.op():     func() command { return new(declareFeed) },
+	forgetFeed{}.op():      func() command { return new(forgetFeed) },
 	orphanLog{}.op():       func() command { return new(orphanLog) },
 	setIDs{}.op():          func() command { return new(setIDs) },
 }
@@ -139,7 +140,13 @@ func (d *queueDirectory) commands() []command {
 		}
 	}
 	for _, f := range d.feeds {
-		all = append(all, &declareFeed{f.log, f.shard, f.queue, f.from})
+		c := &declareFeed{Log: f.log, Shard: f.shard, Queue: f.queue, From: f.from}
+		if f.queue != 0 {
+			for _, s := range f.spans {
+				c.Spans = append(c.Spans, [2]uint64{s.first, s.next})
+			}
+		}
+		all = append(all, c)
 	}
 	return all
 }

@@ -19,13 +19,37 @@ const (
 	orphansAgain
 )
 
-// released looks after logs that queues have released something of.
-func (d *queueDirectory) released(releases []queue.Release) {
+// released looks after logs that a queue has released something of.
+func (d *queueDirectory) released(id uint32, releases []queue.Release) {
+	if q, ok := d.queueByID(id); ok {
+		d.forgetFeeds(q, releases)
+	}
 	for _, r := range releases {
 		if l, ok := d.log(r.Log); ok && l.orphaned.Load() {
 			d.lookAfterOrphans()
 			return
 		}
+	}
+}
+
+// forgetFeeds forgets, in the background, where a queue was bound to topics, if it has
+// released all that it had of them.
+func (d *queueDirectory) forgetFeeds(q *queueInfo, releases []queue.Release) {
+	var all []command
+	d.mu.Lock()
+	for _, r := range releases {
+		f, ok := d.feeds[feedKey{r.Log, q.shard, q.id}]
+		if ok && f.hasEnded() && r.Before >= f.spans[len(f.spans)-1].next {
+			all = append(all, &forgetFeed{r.Log, q.shard, q.id})
+		}
+	}
+	d.mu.Unlock()
+	if len(all) > 0 {
+		d.sys.Go(func(ctx context.Context) {
+			if err := d.changeAll(ctx, all); err != nil && ctx.Err() == nil {
+				d.sys.log.Warn("a topic that a queue was bound to is still read for it; that ends with the next snapshot", "queue", q.name, "error", err)
+			}
+		})
 	}
 }
 

@@ -24,7 +24,7 @@ func (d *queueDirectory) settleTopics(ctx context.Context) error {
 	}
 	for b, incarnation := range d.topicBindings() {
 		if t, ok := there[b.topic]; !ok || t.Incarnation != incarnation {
-			all = append(all, &unbindTopic{b.topic, b.queue})
+			all = append(all, &unbindTopic{Topic: b.topic, Queue: b.queue})
 		} else if more := d.partitionsAdded(b, t); len(more) > 0 {
 			all = append(all, &bindTopic{Topic: b.topic, Incarnation: incarnation, Queue: b.queue, Logs: more})
 		}

@@ -256,7 +256,8 @@ func (s *System) BindTopic(ctx context.Context, topic, queue string, from From) 
 	return nil
 }
 
-// UnbindTopic ends what BindTopic began. What the queue has by then stays in it.
+// UnbindTopic ends what BindTopic began. What the topic has by then is in the queue, and
+// stays there.
 func (s *System) UnbindTopic(ctx context.Context, topic, queue string) error {
 	d, err := s.directory(ctx)
 	if err != nil {
@@ -266,8 +267,36 @@ func (s *System) UnbindTopic(ctx context.Context, topic, queue string) error {
 	if !ok {
 		return fmt.Errorf("unbind queue %s from topic %s: %w", queue, topic, ErrNoQueue)
 	}
-	_, err = amend[done](ctx, d, &unbindTopic{topic, q.id})
+	ends, err := d.endsOf(ctx, topic)
+	if err != nil {
+		return fmt.Errorf("unbind queue %s from topic %s: %w", queue, topic, err)
+	}
+	for log, end := range ends {
+		ends[log] = s.holds.limit(log, q.id, end)
+	}
+	if _, err = amend[done](ctx, d, &unbindTopic{topic, q.id, ends}); err != nil {
+		for log := range ends {
+			s.holds.unlimit(log, q.id)
+		}
+	}
 	return err
+}
+
+// endsOf returns where the logs of a topic end now; nil: there is no such topic.
+func (d *queueDirectory) endsOf(ctx context.Context, topic string) (map[uint32]uint64, error) {
+	t, err := d.sys.Topic(ctx, topic)
+	if errors.Is(err, ErrNoTopic) {
+		return nil, nil
+	}
+	ends := map[uint32]uint64{}
+	for i := 0; err == nil && i < t.Partitions(); i++ {
+		var b Bounds
+		if id, ok := d.logIDs.get(logKey{topic, t.incarnation, i}); ok {
+			b, err = t.Bounds(ctx, i)
+			ends[id] = b.Next
+		}
+	}
+	return ends, err
 }
 
 // declareQueue returns the queue of that name, and makes it known when there is none.

@@ -88,10 +88,11 @@ func (f *feed) tell(fo *follower, p *page, next uint64) {
 	fo.entries = nil
 	if len(entries) > 0 {
 		fo.usually = len(entries)
+		if limit := f.sys.holds.sends(f.config.log, fo.in.queue, next); limit != 0 && fo.in.endAt(limit) {
+			entries = f.sorter.of(entries[:0], &fo.in, p, offsets{fo.next, next})
+		}
 	}
-	if fo.sent(next, len(entries)); len(entries) > 0 {
-		f.sys.holds.sends(f.config.log, fo.in.queue, next)
-	}
+	fo.sent(next, len(entries))
 	f.sys.Send(fo.pid, fed{run: fo.run, log: f.config.log, page: p, entries: entries, next: next, feed: f.self})
 }
 

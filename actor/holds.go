@@ -25,6 +25,7 @@ type heldBy struct{ log, queue uint32 }
 type hold struct {
 	released uint64 // nothing before it, says a durable snapshot
 	fed      uint64 // it was sent nothing from here on
+	limit    uint64 // from here on it is not to have every record; 0: none
 	// reached is up to where the feed of the queue has read the log; nil: it has none at
 	// the moment.
 	reached *atomic.Uint64
@@ -72,12 +73,31 @@ func (h *holds) keeps(log, queue uint32, offset uint64) {
 	h.of(log, queue).keep(offset)
 }
 
-// sends notes, before that is so, that a queue was sent what a log has up to an offset.
-func (h *holds) sends(log, queue uint32, next uint64) {
+// sends notes, before that is so, that a queue is sent what a log has up to an offset. From
+// limit on only what names the queue is for it; 0: there is none.
+func (h *holds) sends(log, queue uint32, next uint64) (limit uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	o := h.of(log, queue)
 	o.fed = max(o.fed, next)
+	return o.limit
+}
+
+// limit ends, at an offset or where the queue is further by now, that it has every record
+// of a log, and returns where that is.
+func (h *holds) limit(log, queue uint32, at uint64) uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	o := h.of(log, queue)
+	o.limit = max(at, o.fed)
+	return o.limit
+}
+
+// unlimit is for a queue that is bound again, or was not unbound after all.
+func (h *holds) unlimit(log, queue uint32) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.of(log, queue).limit = 0
 }
 
 // forget is for a queue that is deleted.
@@ -125,7 +145,7 @@ func (h *holds) before(log, queue uint32) uint64 {
 func (s *System) release(queue uint32, releases []queue.Release, relocated []queue.Move) {
 	s.holds.release(queue, releases, relocated)
 	if d := s.exchanges.open.Load(); d != nil {
-		d.released(releases)
+		d.released(queue, releases)
 	}
 }
 

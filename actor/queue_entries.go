@@ -148,6 +148,17 @@ type intake struct {
 	all []offsets
 }
 
+// endAt ends where all records are messages. It is false if that was so.
+func (in *intake) endAt(offset uint64) bool {
+	last := len(in.all) - 1
+	if last < 0 || in.all[last].next <= offset {
+		return false
+	}
+	in.all = slices.Clone(in.all)
+	in.all[last].next = offset
+	return true
+}
+
 func (in *intake) takesAll(offset uint64) bool {
 	for _, o := range in.all {
 		if o.has(offset) {

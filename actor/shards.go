@@ -3,7 +3,6 @@ package actor
 import (
 	"context"
 	"fmt"
-	"math"
 	"strconv"
 	"sync"
 	"time"
@@ -106,9 +105,7 @@ func (d *queueDirectory) intakeOf(log, id uint32) (in intake, from uint64, ok bo
 	default:
 		from = named.from
 	}
-	if isBound {
-		in.all = []offsets{{bound.from, math.MaxUint64}}
-	}
+	in.all = bound.spans
 	return in, from, isNamed || isBound
 }
 
