@@ -159,7 +159,7 @@ func (j *job) begin() {
 	j.spec.Counters.restart()
 	j.serial = j.sys.attempts.Add(1)
 	a := &attempt{sys: j.sys, job: j.self, spec: j.spec, number: j.number}
-	a.ctx, a.cancel = context.WithCancel(WithSystem(context.Background(), j.sys))
+	a.ctx, a.cancel = context.WithCancel(withCheckpoints(WithSystem(context.Background(), j.sys), j.self))
 	a.letters = newLetterbox(a)
 	j.attempt, j.preparing, j.running, j.ending, j.releasing = a, true, false, false, false
 	j.children = map[string]*pactor.PID{}

@@ -130,6 +130,8 @@ func (q *queueActor) handleRarely(message any, sender *pactor.PID) {
 		q.hold(heldBack{to: sender, message: m.look(q.core)})
 	case askQueueStats:
 		q.tell(sender, q.stats())
+	case askQueueLogs:
+		q.tell(sender, q.progress())
 	case *pactor.Terminated:
 		q.consumersGone(m.Who)
 	case feedStarted:
@@ -148,7 +150,7 @@ func (q *queueActor) handleRarely(message any, sender *pactor.PID) {
 // means nothing now.
 func (q *queueActor) park(r sentWith) {
 	switch r.message.(type) {
-	case queueRequest, subscribe, askQueue, askQueueStats:
+	case queueRequest, subscribe, askQueue, askQueueStats, askQueueLogs:
 		if q.err == nil && len(q.parked) < queueParked {
 			q.parked = append(q.parked, r)
 			return

@@ -133,7 +133,7 @@ func (a *queueConsumerActor) subscribe() {
 			run.queue = pid // before anything can come from there
 			c.mu.Unlock()
 			_, err = Ask[queueDone](ctx, c.sys, pid, subscribe{queue.Subscribe{Consumer: run.id, Prefetch: o.Prefetch,
-				Priority: o.Priority, Exclusive: o.Exclusive, Pull: c.pull}, c.pid})
+				Priority: o.Priority, Exclusive: o.Exclusive, Pull: c.pull, Holds: o.Hold}, c.pid})
 		}
 		return queueSubscribed{run, err}
 	})

@@ -46,6 +46,27 @@ func (c *QueueConsumer) NextBatch(ctx context.Context, into []*QueueDelivery) (n
 	return 0, nil
 }
 
+// Drained says whether there is nothing to fetch, neither here nor in the queue, nor on
+// the way between them. Messages that are delayed, or in the hands of others, do not count.
+func (c *QueueConsumer) Drained(ctx context.Context) (bool, error) {
+	c.mu.Lock()
+	run := c.run
+	c.mu.Unlock()
+	if run.queue == nil || run.over != nil {
+		return false, nil
+	}
+	type found struct{ ready, inHand int }
+	there, err := Ask[found](ctx, c.sys, run.queue, askQueue{func(core *queue.Queue) any {
+		return found{core.Counts().Ready, core.InHand(run.id)}
+	}})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if run.over != nil || c.run != run {
+		return false, nil
+	}
+	return err == nil && there.ready == 0 && c.hand.fresh == 0 && there.inHand == c.hand.open, err
+}
+
 // fetch takes what is there. A message on probation comes alone.
 func (c *QueueConsumer) fetch(into []*QueueDelivery) (n int, arrived chan struct{}, over bool) {
 	c.mu.Lock()

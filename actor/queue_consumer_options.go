@@ -74,6 +74,12 @@ type ConsumeOptions struct {
 	// AtMostOnce acknowledges messages before their handler runs: whatever becomes
 	// of it, they do not come again.
 	AtMostOnce bool
+	// Hold is for a consumer that is done with a message long before it settles it, and
+	// settles many together: a job, with each of its checkpoints. As long as it lives, the
+	// queue takes nothing back from it; and what it held in a crash comes again without
+	// being suspected of it, so that no attempt is charged. A message that kills the
+	// process each time is not found out: that is for others than such consumers.
+	Hold bool
 	// HandlerTimeout ends the context of a handler that takes longer. When it
 	// returns, the attempt has failed like any other. Default: none.
 	HandlerTimeout time.Duration

@@ -236,6 +236,25 @@ func (c *QueueConsumer) ackAlone(d *QueueDelivery) (chan error, error) {
 	return answer, nil
 }
 
+// Flush waits until everything that was settled so far is durable. The error is an
+// ErrSettled if that is not known, since the subscription has ended meanwhile, and within
+// ctx its error. Those who settle at the same time hold it up.
+func (c *QueueConsumer) Flush(ctx context.Context) error {
+	c.mu.Lock()
+	run := c.run
+	c.mu.Unlock()
+	err := c.until(ctx, func() bool { return run.over != nil || c.settling.count == 0 && c.settling.underWay == 0 })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case run.over != nil:
+		return fmt.Errorf("%w: the subscription has ended before it was durable: %w", queue.ErrSettled, run.over)
+	case err != nil:
+		return fmt.Errorf("queue %s: it is not known whether all that was settled is durable: %w", c.queue, err)
+	}
+	return nil
+}
+
 // charge has the attempt at a delivery on probation be durable before its handler runs.
 // It returns false if that is not to be: the message was taken back.
 func (c *QueueConsumer) charge(ctx context.Context, d *QueueDelivery) bool {
@@ -293,7 +312,12 @@ func (c *QueueConsumer) extend() {
 	if c.run.over != nil || c.run.queue == nil {
 		return
 	}
-	m := settle{started: c.hand.unannounced(), extend: c.handler != nil && (c.working() > 0 || c.hand.fresh > 0)}
+	m := settle{extend: c.handler != nil && (c.working() > 0 || c.hand.fresh > 0)}
+	if c.options.Hold {
+		m.extend = c.hand.open > 0
+	} else {
+		m.started = c.hand.unannounced()
+	}
 	if m.extend || len(m.started) > 0 {
 		c.send(m)
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	pactor "github.com/asynkron/protoactor-go/actor"
+
 	"github.com/troupestream/troupe/internal/checkpoint"
 	"github.com/troupestream/troupe/internal/dataflow"
 )
@@ -68,4 +70,21 @@ func reportersOf(nodes []*dataflow.Node) map[*dataflow.Node]dataflow.Reporter {
 		}
 	}
 	return all
+}
+
+type checkpointsKey struct{}
+
+// withCheckpoints has the context of an attempt say whose it is.
+func withCheckpoints(ctx context.Context, job *pactor.PID) context.Context {
+	return context.WithValue(ctx, checkpointsKey{}, job)
+}
+
+// AskCheckpoint asks for a checkpoint as soon as none is under way. It is for sources that
+// can go on only behind one: ctx is what Open or Read was called with. In a context that
+// is of no job it does nothing.
+func AskCheckpoint(ctx context.Context) {
+	s, ok := SystemFrom(ctx)
+	if job, is := ctx.Value(checkpointsKey{}).(*pactor.PID); is && ok {
+		s.Send(job, requestCheckpoint{request: checkpoint.Request{Asked: true}})
+	}
 }

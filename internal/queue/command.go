@@ -37,6 +37,10 @@ type (
 		Priority  int    // higher ones first, as long as they have room
 		Exclusive bool   // refuse others
 		Pull      bool   // delivers only what Pull asks for
+		// Holds: it keeps deliveries for long, and settles many at once. Then none of
+		// them is on probation, for that would be one at a time, and a crash is not
+		// charged to them.
+		Holds bool
 	}
 	// Pull asks for up to N messages until a time, in Unix ms. It replaces the Pull
 	// before. Effect at the end: Pulled.

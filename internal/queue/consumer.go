@@ -21,6 +21,7 @@ type consumer struct {
 	until     int64 // of its Pull
 	pulling   bool
 	probation int // deliveries on probation that it has
+	holds     bool
 
 	flights  flights
 	deadline int64 // no settle timeout comes before; 0: there is none
@@ -75,7 +76,7 @@ func (q *Queue) subscribe(now int64, c Subscribe) error {
 	}
 	orDefault(&c.Prefetch, defaultPrefetch)
 	q.born++
-	k := &consumer{name: c.Consumer, prefetch: c.Prefetch, priority: c.Priority, born: q.born, exclusive: c.Exclusive, pull: c.Pull}
+	k := &consumer{name: c.Consumer, prefetch: c.Prefetch, priority: c.Priority, born: q.born, exclusive: c.Exclusive, pull: c.Pull, holds: c.Holds}
 	q.consumers[k.name] = k
 	place, _ := slices.BinarySearchFunc(q.order, k, func(a, b *consumer) int {
 		return cmp.Or(cmp.Compare(b.priority, a.priority), cmp.Compare(a.born, b.born))

@@ -81,12 +81,13 @@ func (q *Queue) hand(now int64, k *consumer, c *chunk, i int, suspect bool) {
 	if c.marks != nil {
 		m = c.marks[s.offset]
 	}
+	probation := suspect && !k.holds
 	body := m.bodyOf(Ref{c.feed.log, s.offset})
 	q.hold(s.group, Ref{c.feed.log, s.offset})
 	d := k.flights.add()
 	tag := d.tag
 	*d = flight{tag: tag, chunk: c, offset: s.offset, group: s.group, at: now, expires: s.expires, bytes: s.bytes,
-		priority: s.priority, attempt: uint32(m.attempts) + 1, probation: suspect}
+		priority: s.priority, attempt: uint32(m.attempts) + 1, probation: probation}
 	if k.batch == nil {
 		k.batch = make([]Delivery, 0, min(k.room()+1, q.count.Ready+1, mostAtOnce))
 		q.touched = append(q.touched, k)
@@ -96,10 +97,12 @@ func (q *Queue) hand(now int64, k *consumer, c *chunk, i int, suspect bool) {
 		if cause != CauseTimeout {
 			cause = CauseCrash
 		}
+	}
+	if probation {
 		k.probation++
 	}
 	k.batch = append(k.batch, Delivery{Tag: tag, Ref: Ref{c.feed.log, s.offset}, Body: body, Bytes: s.bytes, Priority: s.priority,
-		Redelivered: suspect || m.redelivered, Cause: cause, Probation: suspect, Attempt: m.attempts + 1, Group: s.group})
+		Redelivered: suspect || m.redelivered, Cause: cause, Probation: probation, Attempt: m.attempts + 1, Group: s.group})
 	k.after = max(k.after, q.reserve(c.feed, s.priority, s.offset))
 	if s.group != 0 { // nobody may have to do those before it again, after it
 		k.after = max(k.after, q.current())

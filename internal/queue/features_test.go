@@ -421,3 +421,38 @@ func TestWhatExpiredInFlightEndsWithTheSettleTimeout(t *testing.T) {
 		t.Fatalf("it counts %+v", n)
 	}
 }
+
+// A consumer that holds what it has for long gets all suspects at once, flagged, and a
+// crash of its own is not charged to them, be it the process or the consumer alone.
+func TestWhoHoldsMessagesIsNotOnProbation(t *testing.T) {
+	r := newRig(t, Config{DeliveryLimit: 1})
+	r.publish(make([]Entry, 3)...)
+	r.must(Subscribe{Consumer: "a", Holds: true})
+	for _, consumer := range []string{"b", "c"} {
+		state, _ := r.q.Snapshot()
+		q, err := Restore(Config{DeliveryLimit: 1}, state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.q, r.got = q, nil
+		r.must(Recover{})
+		r.must(Subscribe{Consumer: consumer, Holds: true})
+		if len(r.got) != 3 {
+			t.Fatalf("%s got %+v", consumer, r.got)
+		}
+		for _, d := range r.got {
+			if d.Probation || !d.Redelivered || d.Attempt != 1 || d.Cause != CauseCrash {
+				t.Errorf("%s got %+v", consumer, d)
+			}
+		}
+		if n := r.q.InHand(consumer); n != 3 {
+			t.Errorf("%s has %d in hand", consumer, n)
+		}
+	}
+	r.got = nil
+	r.must(Gone{"c"})
+	r.must(Subscribe{Consumer: "d"}) // of somebody else's they are suspect still
+	if len(r.got) != 1 || !r.got[0].Probation || r.got[0].Attempt != 1 {
+		t.Errorf("d got %+v", r.got)
+	}
+}

@@ -11,6 +11,14 @@ func (q *Queue) Counts() Counts { return q.count }
 // bytes are an estimate where Counts is one.
 func (q *Queue) Waiting() Counter { return Counter{q.waiting(), q.bytes} }
 
+// InHand returns how many deliveries a consumer has not settled.
+func (q *Queue) InHand(consumer string) int {
+	if k := q.consumers[consumer]; k != nil {
+		return k.flights.n
+	}
+	return 0
+}
+
 // Paused says what is stopped.
 func (q *Queue) Paused() Pause { return q.paused }
 

@@ -58,6 +58,9 @@ type Harness[T any] struct {
 	ReadAhead int64
 	// NotReplayable: the source cannot be resumed, and says so.
 	NotReplayable bool
+	// OneReader: what a reader has read is with it until it is closed, as with a queue.
+	// So no other is opened while it is open.
+	OneReader bool
 	// Pooled names functions whose goroutines are not the source's own, but kept warm
 	// by what it works on: they are no leak.
 	Pooled []string
@@ -145,11 +148,14 @@ func (h *Harness[T]) resumesAnywhere(t *testing.T) {
 
 func (h *Harness[T]) resumeEverywhere(t *testing.T, c Case[T], s string, size int) {
 	first := h.open(t, c.Source, s, nil)
-	defer first.Close()
+	defer func() { first.Close() }()
 	for read, ended := 0, false; !ended; {
 		at := first.Position()
 		if again := first.Position(); !slices.Equal(at, again) {
 			t.Fatalf("split %q: the position is %q and then %q, without a Read", s, at, again)
+		}
+		if h.OneReader {
+			first.Close()
 		}
 		second := h.open(t, c.Source, s, at)
 		if p := second.Position(); !slices.Equal(at, p) {
@@ -157,6 +163,9 @@ func (h *Harness[T]) resumeEverywhere(t *testing.T, c Case[T], s string, size in
 		}
 		h.compare(t, s, h.drain(t, second, 5), c.Want[s][read:])
 		second.Close()
+		if h.OneReader {
+			first = h.open(t, c.Source, s, at)
+		}
 
 		b := new(topology.Batch[T])
 		err := first.Read(deadline(t), b, size)
@@ -272,6 +281,9 @@ func (h *Harness[T]) poisonAt(t *testing.T, c Case[T], s string, at, size int, p
 				t.Fatalf("split %q: the poison was not reported", s)
 			}
 			h.compare(t, s, got, c.Want[s])
+			if h.OneReader {
+				r.Close()
+			}
 			h.resumeBehind(t, c, s, behind, at)
 			return
 		case err != nil:
