@@ -28,6 +28,8 @@ func (f *fake) processor() time.Duration { return time.Millisecond }
 func (f *fake) resident() int64          { return 3 << 20 }
 func (f *fake) close()                   {}
 
+func (f *fake) clear(context.Context) error { return nil }
+
 func (f *fake) queue(name string) chan []byte {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 )
+
+var errInterrupted = errors.New("interrupted")
 
 func main() {
 	if err := run(); err != nil {
@@ -57,8 +60,8 @@ func run() error {
 		return peers[0], closeAll, nil
 	}
 	results, err := measureAll(ctx, peers, p)
-	if err != nil {
-		return err
+	if ctx.Err() != nil {
+		err = errInterrupted
 	}
-	return write(os.Stdout, results, *asJSON)
+	return errors.Join(err, write(os.Stdout, results, *asJSON)) // what there is, at least
 }

@@ -149,6 +149,27 @@ func TestPeers(t *testing.T) {
 	}
 }
 
+// TestInterrupted: a run that is interrupted says so, and closes what it has opened.
+func TestInterrupted(t *testing.T) {
+	peers, closeAll, err := openAll(t.Context(), place{dir: t.TempDir()}, []string{"troupe"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var log strings.Builder
+	p := small(&log, nil)
+	p.cells = "latency 100 B"
+	p.log = writer(func([]byte) { cancel() })
+	if results, err := measureAll(ctx, peers, p); !errors.Is(err, context.Canceled) || len(results) > 0 {
+		t.Errorf("%v, %v", results, err)
+	}
+	closeAll()
+}
+
+type writer func([]byte)
+
+func (w writer) Write(b []byte) (int, error) { w(b); return len(b), nil }
+
 func TestAPeerThatIsNotThere(t *testing.T) {
 	for name, want := range map[string]string{"rabbitmq-classic": "apt-get install rabbitmq-server", "pulsar": "no peer"} {
 		_, closeAll, err := openAll(t.Context(), place{dir: t.TempDir(), root: t.TempDir()}, []string{name})

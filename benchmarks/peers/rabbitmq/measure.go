@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -100,7 +101,8 @@ func (p plan) measure(ctx context.Context, peers []peer, c cell) ([]result, erro
 func onceOf(ctx context.Context, c cell, at peer) ([]figure, error) {
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
-	return c.round(ctx, at)
+	figures, err := c.round(ctx, at)
+	return figures, errors.Join(err, at.clear(ctx))
 }
 
 var queues atomic.Int64

@@ -79,7 +79,7 @@ func backlog(ctx context.Context, at peer, f flow) ([]figure, error) {
 
 // idleCell: many durable queues that nothing happens to.
 func (p plan) idleCell() cell {
-	return cell{"idle", "queues", func(ctx context.Context, like peer) (figures []figure, err error) {
+	return cell{"idle", "declared", func(ctx context.Context, like peer) (figures []figure, err error) {
 		names := make([]string, p.scaled(like.idle(), 100))
 		for i := range names {
 			names[i] = fmt.Sprintf("idle-%d", i)

@@ -20,6 +20,8 @@ type peer interface {
 	declare(ctx context.Context, queue string, bindings []string) error
 	// remove deletes queues with all that declare made.
 	remove(ctx context.Context, queues ...string) error
+	// clear deletes what a peer keeps of queues that were removed.
+	clear(ctx context.Context) error
 	// publisher returns a publisher to an exchange, which waits while window messages are
 	// unconfirmed. The exchange "" reaches a queue by its name.
 	publisher(ctx context.Context, exchange string, window int) (publisher, error)

@@ -39,8 +39,10 @@ func (r *rabbit) idle() int {
 	}
 	return idleQueues
 }
-func (r *rabbit) processor() time.Duration { return processorOf(r.pid) }
-func (r *rabbit) resident() int64          { return residentOf(r.pid) }
+func (r *rabbit) processor() time.Duration    { return processorOf(r.pid) }
+func (r *rabbit) resident() int64             { return residentOf(r.pid) }
+func (r *rabbit) clear(context.Context) error { return nil } // the broker does that by itself
+
 func (r *rabbit) close() {
 	r.hangUp()
 	_ = r.admin.Close()

@@ -16,13 +16,31 @@ import (
 // troupePeer is an engine in this process: the way its users begin.
 type troupePeer struct {
 	engine    *runtime.Engine
+	dir       string
 	title     string
 	transient bool // messages are confirmed before they are synced
 }
 
 func openTroupe(ctx context.Context, at place, name string) (peer, error) {
-	e, err := runtime.Open(ctx, runtime.DataDir(filepath.Join(at.dir, name)), runtime.Logger(slog.New(slog.DiscardHandler)))
-	return &troupePeer{e, name, name == "troupe-no-sync"}, err
+	t := &troupePeer{dir: filepath.Join(at.dir, name), title: name, transient: name == "troupe-no-sync"}
+	return t, t.open(ctx)
+}
+
+func (t *troupePeer) open(ctx context.Context) error {
+	e, err := runtime.Open(ctx, runtime.DataDir(t.dir), runtime.Logger(slog.New(slog.DiscardHandler)))
+	if err == nil {
+		t.engine = e
+	}
+	return err
+}
+
+// clear begins anew: messages are kept for replays when their queue has gone, and a run
+// would fill a disk.
+func (t *troupePeer) clear(ctx context.Context) error {
+	if err := errors.Join(t.engine.Close(ctx), os.RemoveAll(t.dir)); err != nil {
+		return err
+	}
+	return t.open(ctx)
 }
 
 func (t *troupePeer) name() string             { return t.title }
