@@ -22,6 +22,7 @@ type admission struct {
 	max     queue.Counter // of what waits; negative: no limit
 	gate    int           // how many may be ahead
 	rejects bool          // what is beyond max is refused; otherwise the queue drops something
+	unread  bool          // what waits is not known yet: the queue's state is being read
 	paused  bool
 	closed  bool
 	changed chan struct{} // closed with the next change; nil: nobody waits
@@ -53,6 +54,22 @@ func (a *admission) pause(paused bool) {
 	a.wake()
 }
 
+// wait has publishers wait until it is known what the queue has: see opens.
+func (a *admission) wait() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.unread = true
+}
+
+// opens says what the queue has, when its state was read; or that it cannot be read: then
+// what is published waits in the log.
+func (a *admission) opens(waiting queue.Counter, paused bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.unread, a.waiting, a.paused = false, waiting, paused
+	a.wake()
+}
+
 // close has publishers refused with ErrNoQueue: the queue is deleted.
 func (a *admission) close() {
 	a.mu.Lock()
@@ -69,6 +86,8 @@ func (a *admission) admit(bytes int) error {
 	switch {
 	case a.closed:
 		return ErrNoQueue
+	case a.unread:
+		return errBehind
 	case a.paused:
 		return ErrQueuePaused
 	case a.rejects && (over(a.waiting.Messages+a.ahead.Messages+1, a.max.Messages) ||

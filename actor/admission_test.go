@@ -105,6 +105,23 @@ func TestPausedAndDeletedQueuesAdmitNothing(t *testing.T) {
 	}
 }
 
+// After a restart a full queue must not take what comes before its state was read.
+func TestAQueueThatIsNotReadYetIsWaitedFor(t *testing.T) {
+	a := door(QueueConfig{MaxLength: 1, Overflow: RejectPublish})
+	a.wait()
+	if err := a.admit(1); !errors.Is(err, errBehind) {
+		t.Fatal(err)
+	}
+	a.opens(queue.Counter{Messages: 1}, false)
+	if err := a.admit(1); !errors.Is(err, ErrQueueFull) {
+		t.Fatal(err)
+	}
+	a.opens(queue.Counter{}, true)
+	if err := a.admit(1); !errors.Is(err, ErrQueuePaused) {
+		t.Fatal(err)
+	}
+}
+
 func TestManyPublishersFillAQueueToTheLastPlace(t *testing.T) {
 	a := door(QueueConfig{MaxLength: 1000, Overflow: RejectPublish})
 	var admitted atomic.Int64

@@ -14,7 +14,7 @@ import (
 
 // dedupBed is an exchange that remembers ids, with one queue.
 func dedupBed(t testing.TB, store *storagefake.Store, d Dedup) (*bed, *Exchange) {
-	b := newBed(t, store)
+	b := idleBed(t, store)
 	d.Enabled = true
 	x := b.exchange("orders", ExchangeConfig{Type: Fanout, Dedup: d})
 	b.queue("q", QueueConfig{})
@@ -40,7 +40,7 @@ func TestAMessageOfAnIDIsPublishedOnce(t *testing.T) {
 }
 
 func TestIDsAreNotRememberedUnlessAskedFor(t *testing.T) {
-	b := newBed(t, storagefake.New())
+	b := idleBed(t, storagefake.New())
 	b.queue("q", QueueConfig{})
 	p := b.publisher("", ExchangePublisherOptions{})
 	b.publish(p, &Message{RoutingKey: "q", MessageID: "m"})

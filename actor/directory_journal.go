@@ -187,6 +187,9 @@ func openDirectory(ctx context.Context, s *System) (*queueDirectory, error) {
 		return nil, err
 	}
 	d.partial = nil
+	for _, q := range d.byName.all() {
+		q.admission.wait()
+	}
 	actor := &directoryActor{d: d, journal: j, next: d.next}
 	if d.pid, err = s.Spawn("directory", func() pactor.Actor { return actor }, asService()); err != nil {
 		j.log.Close()

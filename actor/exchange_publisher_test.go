@@ -21,7 +21,7 @@ import (
 	"github.com/troupestream/troupe/internal/storage/storagefake"
 )
 
-// bed is a system with exchanges and queues, whose queues nobody runs.
+// bed is a system with exchanges and queues.
 type bed struct {
 	testing.TB
 	*System
@@ -29,13 +29,22 @@ type bed struct {
 }
 
 func newBed(t testing.TB, store storage.Store) *bed {
+	return &bed{t, logSystem(t, store), testContext(t)}
+}
+
+// idleBed is a bed whose queues do not run: what is published stays ahead of them.
+func idleBed(t testing.TB, store storage.Store) *bed {
 	return &bed{t, idleQueues(t, logSystem(t, store)), testContext(t)}
 }
 
 // idleQueues opens the directory of a system without its shards.
 func idleQueues(t testing.TB, s *System) *System {
 	t.Helper()
-	s.exchanges.open.Store(must[*queueDirectory](t)(openDirectory(testContext(t), s)))
+	d := must[*queueDirectory](t)(openDirectory(testContext(t), s))
+	for _, q := range d.byName.all() {
+		q.admission.opens(queue.Counter{}, false)
+	}
+	s.exchanges.open.Store(d)
 	return s
 }
 
@@ -116,7 +125,7 @@ func (q *queueInfo) ahead() int {
 }
 
 func TestAMessageIsStoredOnceForAllItsQueues(t *testing.T) {
-	b := newBed(t, storagefake.New())
+	b := idleBed(t, storagefake.New())
 	x := b.exchange("orders", ExchangeConfig{Type: TopicExchange})
 	email, audit, sms := b.queue("email", QueueConfig{}), b.queue("audit", QueueConfig{}), b.queue("sms", QueueConfig{})
 	b.bind(Binding{Exchange: "orders", Queue: "email", RoutingKey: "order.*"}, Binding{Exchange: "orders", Queue: "email", RoutingKey: "#"},
@@ -137,7 +146,7 @@ func TestAMessageIsStoredOnceForAllItsQueues(t *testing.T) {
 }
 
 func TestAllThatAMessageSaysIsStored(t *testing.T) {
-	b := newBed(t, storagefake.New())
+	b := idleBed(t, storagefake.New())
 	b.queue("q", QueueConfig{})
 	stamp := time.UnixMilli(1_700_000_000_123)
 	m := &Message{RoutingKey: "q", Key: []byte("k"), Body: []byte("body"), Priority: 7, TTL: time.Minute, Delay: time.Hour,
@@ -164,7 +173,7 @@ func TestAllThatAMessageSaysIsStored(t *testing.T) {
 }
 
 func TestWhatAMessageCannotSay(t *testing.T) {
-	b := newBed(t, storagefake.New())
+	b := idleBed(t, storagefake.New())
 	b.queue("q", QueueConfig{})
 	p := b.publisher("", ExchangePublisherOptions{})
 	for name, c := range map[string]struct {
@@ -188,7 +197,7 @@ func TestWhatAMessageCannotSay(t *testing.T) {
 }
 
 func TestUnroutableMessages(t *testing.T) {
-	b := newBed(t, storagefake.New())
+	b := idleBed(t, storagefake.New())
 	b.exchange("plain", ExchangeConfig{})
 	b.exchange("hopeful", ExchangeConfig{Alternate: "none"})
 	b.exchange("covered", ExchangeConfig{Alternate: "amq.fanout"})
@@ -213,7 +222,7 @@ func TestUnroutableMessages(t *testing.T) {
 }
 
 func TestTopicsAreReachedToo(t *testing.T) {
-	b := newBed(t, storagefake.New())
+	b := idleBed(t, storagefake.New())
 	b.exchange("orders", ExchangeConfig{Type: Fanout})
 	must[*Topic](t)(b.Declare(b.ctx, "analytics", TopicConfig{}))
 	must[*Topic](t)(b.Declare(b.ctx, "archive", TopicConfig{}))
@@ -231,7 +240,7 @@ func TestTopicsAreReachedToo(t *testing.T) {
 }
 
 func TestAnExchangeOverATopicOfTheUser(t *testing.T) {
-	b := newBed(t, storagefake.New())
+	b := idleBed(t, storagefake.New())
 	must[*Topic](t)(b.Declare(b.ctx, "orders", TopicConfig{}))
 	b.exchange("orders", ExchangeConfig{Type: Fanout, Topic: "orders"})
 	q := b.queue("email", QueueConfig{})
@@ -244,7 +253,7 @@ func TestAnExchangeOverATopicOfTheUser(t *testing.T) {
 }
 
 func TestTransientMessagesHaveALogOfTheirOwn(t *testing.T) {
-	b := newBed(t, storagefake.New())
+	b := idleBed(t, storagefake.New())
 	x := b.exchange("orders", ExchangeConfig{Type: Fanout})
 	b.queue("q", QueueConfig{})
 	b.bind(Binding{Exchange: "orders", Queue: "q"})
@@ -263,7 +272,7 @@ func TestTransientMessagesHaveALogOfTheirOwn(t *testing.T) {
 // the message on.
 func TestShardsFollowTheLogsThatNameTheirQueues(t *testing.T) {
 	store := storagefake.New()
-	b := newBed(t, store)
+	b := idleBed(t, store)
 	x := b.exchange("orders", ExchangeConfig{})
 	a, c := b.queue("a", QueueConfig{}), b.queue("c", QueueConfig{})
 	if a.shard == c.shard {
@@ -293,7 +302,7 @@ func TestShardsFollowTheLogsThatNameTheirQueues(t *testing.T) {
 }
 
 func TestMessagesOfAKeyKeepToOnePartition(t *testing.T) {
-	b := newBed(t, storagefake.New())
+	b := idleBed(t, storagefake.New())
 	x := b.exchange("orders", ExchangeConfig{Type: Fanout, Partitions: 4})
 	b.queue("q", QueueConfig{})
 	b.bind(Binding{Exchange: "orders", Queue: "q"})
@@ -321,7 +330,7 @@ func TestMessagesOfAKeyKeepToOnePartition(t *testing.T) {
 }
 
 func TestAFullQueueRefuses(t *testing.T) {
-	b := newBed(t, storagefake.New())
+	b := idleBed(t, storagefake.New())
 	x := b.exchange("orders", ExchangeConfig{Type: Fanout})
 	small, large := b.queue("small", QueueConfig{MaxLength: 2, Overflow: RejectPublish}), b.queue("large", QueueConfig{})
 	b.bind(Binding{Exchange: "orders", Queue: "small"}, Binding{Exchange: "orders", Queue: "large"})
@@ -342,7 +351,7 @@ func TestAFullQueueRefuses(t *testing.T) {
 }
 
 func TestWaitingForAFullQueue(t *testing.T) {
-	b := newBed(t, storagefake.New())
+	b := idleBed(t, storagefake.New())
 	q := b.queue("q", QueueConfig{MaxLength: 1, MaxBytes: 10, Overflow: RejectPublish})
 	p := b.publisher("", ExchangePublisherOptions{WaitWhenFull: true})
 	b.publish(p, &Message{RoutingKey: "q"})
@@ -368,7 +377,7 @@ func TestWaitingForAFullQueue(t *testing.T) {
 // they publish to the same exchange.
 func TestASlowQueueSlowsItsOwnPublishers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBed(t, storagefake.New())
+		b := idleBed(t, storagefake.New())
 		slow := b.queue("slow", QueueConfig{PublishAhead: 3})
 		b.queue("fast", QueueConfig{})
 		p := b.publisher("", ExchangePublisherOptions{})
@@ -414,7 +423,7 @@ func onAppends(store *storagefake.Store, x *Exchange, fault func(n int) storagef
 
 func TestWhatCannotBeStoredGivesItsRoomBack(t *testing.T) {
 	store := storagefake.New()
-	b := newBed(t, store)
+	b := idleBed(t, store)
 	x := b.exchange("orders", ExchangeConfig{Type: Fanout, Dedup: Dedup{Enabled: true}})
 	q := b.queue("q", QueueConfig{})
 	b.bind(Binding{Exchange: "orders", Queue: "q"})
@@ -434,7 +443,7 @@ func TestWhatCannotBeStoredGivesItsRoomBack(t *testing.T) {
 }
 
 func TestWhatAFullQueueDoesNotTakeIsDeadLettered(t *testing.T) {
-	b := newBed(t, storagefake.New())
+	b := idleBed(t, storagefake.New())
 	x := b.exchange("orders", ExchangeConfig{Type: Fanout})
 	dead := b.exchange("dead", ExchangeConfig{Internal: true})
 	b.queue("small", QueueConfig{MaxLength: 1, Overflow: RejectPublishDLX, DeadLetterExchange: "dead", DeadLetterRoutingKey: "late"})
@@ -464,7 +473,7 @@ func TestWhatAFullQueueDoesNotTakeIsDeadLettered(t *testing.T) {
 }
 
 func TestDeadLettersThatGoInCirclesAreRefused(t *testing.T) {
-	b := newBed(t, storagefake.New())
+	b := idleBed(t, storagefake.New())
 	for _, name := range []string{"a", "b"} {
 		other := map[string]string{"a": "b", "b": "a"}[name]
 		b.queue(name, QueueConfig{MaxLength: 1, Overflow: RejectPublishDLX, DeadLetterRoutingKey: other, MaxHops: 3})
@@ -480,7 +489,7 @@ func TestDeadLettersThatGoInCirclesAreRefused(t *testing.T) {
 }
 
 func TestAnExchangeThatIsDeletedTakesNothing(t *testing.T) {
-	b := newBed(t, storagefake.New())
+	b := idleBed(t, storagefake.New())
 	x := b.exchange("orders", ExchangeConfig{Type: Fanout})
 	b.queue("q", QueueConfig{})
 	b.bind(Binding{Exchange: "orders", Queue: "q"})
@@ -497,7 +506,7 @@ func TestAnExchangeThatIsDeletedTakesNothing(t *testing.T) {
 }
 
 func TestOnlyInsideMessagesEnterInternalExchanges(t *testing.T) {
-	b := newBed(t, storagefake.New())
+	b := idleBed(t, storagefake.New())
 	x := b.exchange("inner", ExchangeConfig{Type: Fanout, Internal: true})
 	b.queue("q", QueueConfig{})
 	b.bind(Binding{Exchange: "inner", Queue: "q"})
@@ -521,7 +530,7 @@ func TestOnlyInsideMessagesEnterInternalExchanges(t *testing.T) {
 
 // The functions are told everything, in the order of publishing, before Flush returns.
 func TestFlushWaitsForTheFunctions(t *testing.T) {
-	b := newBed(t, storagefake.New())
+	b := idleBed(t, storagefake.New())
 	b.queue("q", QueueConfig{})
 	p := b.publisher("", ExchangePublisherOptions{})
 	var told []int
@@ -546,7 +555,7 @@ func TestFlushWaitsForTheFunctions(t *testing.T) {
 // Bindings, queues and logs change while many publish. What was confirmed is in the log,
 // for as many queues as was said.
 func TestManyPublishWhileBindingsChange(t *testing.T) {
-	b := newBed(t, storagefake.New())
+	b := idleBed(t, storagefake.New())
 	x := b.exchange("orders", ExchangeConfig{Type: Fanout})
 	b.queue("steady", QueueConfig{})
 	b.bind(Binding{Exchange: "orders", Queue: "steady"})
@@ -596,7 +605,7 @@ func TestManyPublishWhileBindingsChange(t *testing.T) {
 func TestTenQueuesTakeTheBytesOfOne(t *testing.T) {
 	store := must[storage.Store](t)(storage.Open(testContext(t), filepath.Join(t.TempDir(), "data"), storage.Options{}))
 	t.Cleanup(func() { store.Close() })
-	b := newBed(t, store)
+	b := idleBed(t, store)
 	bytes := map[int]uint64{}
 	for _, queues := range []int{1, 10} {
 		name := fmt.Sprint("x", queues)
@@ -617,4 +626,32 @@ func TestTenQueuesTakeTheBytesOfOne(t *testing.T) {
 	if one, ten := bytes[1], bytes[10]; one < 2_000_000 || float64(ten) > 1.05*float64(one) {
 		t.Errorf("for one queue %d bytes, for ten %d", one, ten)
 	}
+}
+
+// What waits in a queue counts from the first message after a restart.
+func TestAFullQueueIsFullAfterARestart(t *testing.T) {
+	ctx, store := testContext(t), storagefake.New()
+	s := logSystem(t, store)
+	must[*Queue](t)(s.DeclareQueue(ctx, "q", QueueConfig{MaxLength: 3, Overflow: RejectPublish}))
+	fill := func(want int) {
+		t.Helper()
+		p := must[*ExchangePublisher](t)(must[*Exchange](t)(s.Exchange(ctx, "")).NewPublisher(ctx, ExchangePublisherOptions{}))
+		for taken := 0; ; taken++ {
+			_, err := p.PublishSync(ctx, &Message{RoutingKey: "q"})
+			if err != nil {
+				if !errors.Is(err, ErrQueueFull) || taken != want {
+					t.Errorf("%d were taken, want %d: %v", taken, want, err)
+				}
+				break
+			}
+		}
+		mustDo(t, p.Close(ctx))
+	}
+	fill(3)
+	q := must[*Queue](t)(s.Queue(ctx, "q"))
+	for changed := q.info.admission.change(); q.info.ahead() > 0; changed = q.info.admission.change() {
+		await(t, changed, "the queue to index what was published")
+	}
+	s = openedAgain(t, s, store)
+	fill(0)
 }

@@ -185,6 +185,8 @@ func (q *queueActor) restore(m queueState) {
 	if m.state.bytes() > 0 {
 		q.apply(queue.Recover{})
 	}
+	q.waiting, q.paused = core.Waiting(), core.Paused().Publishing
+	q.info.admission.opens(q.waiting, q.paused)
 	parked := q.parked
 	q.parked = nil
 	for _, r := range parked {

@@ -7,6 +7,7 @@ import (
 
 	pactor "github.com/asynkron/protoactor-go/actor"
 
+	"github.com/troupestream/troupe/internal/queue"
 	"github.com/troupestream/troupe/internal/storage"
 )
 
@@ -60,6 +61,7 @@ func (s *shard) start(info *queueInfo, state *queueJournal) {
 	pid, err := s.ctx.SpawnNamed(props, strconv.FormatUint(uint64(info.id), 10))
 	if err != nil {
 		q.raw, q.err = true, err
+		q.info.admission.opens(queue.Counter{}, false)
 		sys.log.Error("a queue cannot be started", "queue", info.name, "error", err)
 		return
 	}
@@ -152,6 +154,7 @@ func (s *shard) askState(m askQueueState) {
 func (s *shard) unreadable(m queueUnreadable) {
 	if q := s.queues[m.queue]; q != nil {
 		q.raw, q.err = true, m.err
+		q.info.admission.opens(queue.Counter{}, false)
 	}
 }
 
@@ -167,6 +170,7 @@ func (s *shard) terminated(pid *pactor.PID) {
 		return
 	}
 	q.raw, q.err = true, fmt.Errorf("queue %s: %w: it failed too often and was stopped; the log of this process says why", q.info.name, ErrQueueFailed)
+	q.info.admission.opens(queue.Counter{}, false)
 	s.rewriteRaw(q.info.id)
 }
 
