@@ -52,6 +52,9 @@ type queueActor struct {
 	waiting queue.Counter // as publishers know it
 	paused  bool
 
+	moving bool        // messages are being moved, and deliveries wait
+	asked  *pactor.PID // whom to answer then
+
 	draining bool
 }
 
@@ -143,6 +146,10 @@ func (q *queueActor) handleRarely(message any, sender *pactor.PID) {
 		q.configure()
 	case lettersWritten:
 		q.lettersWritten(m)
+	case moveMessages:
+		q.move(m, sender)
+	case moveEnded:
+		q.moveEnded(m)
 	}
 }
 
@@ -150,7 +157,7 @@ func (q *queueActor) handleRarely(message any, sender *pactor.PID) {
 // means nothing now.
 func (q *queueActor) park(r sentWith) {
 	switch r.message.(type) {
-	case queueRequest, subscribe, askQueue, askQueueStats, askQueueLogs:
+	case queueRequest, subscribe, askQueue, askQueueStats, askQueueLogs, moveMessages:
 		if q.err == nil && len(q.parked) < queueParked {
 			q.parked = append(q.parked, r)
 			return
@@ -302,6 +309,7 @@ func (q *queueActor) end(err error) {
 		}
 	}
 	q.refuseParked(err)
+	q.tell(q.asked, err)
 	for _, f := range q.feeds {
 		q.tell(f, unfollow{q.info.id})
 	}
@@ -309,6 +317,7 @@ func (q *queueActor) end(err error) {
 		q.timer.Stop()
 	}
 	q.core, q.err, q.held, q.consumers, q.feeds = nil, err, nil, nil, nil
+	q.moving, q.asked = false, nil
 	q.letters.stop()
 }
 

@@ -7,8 +7,14 @@ import (
 	"time"
 
 	"github.com/troupestream/troupe/internal/queue"
+	"github.com/troupestream/troupe/internal/storage"
 	"github.com/troupestream/troupe/internal/storage/storagefake"
 )
+
+// runningBed is a bed whose queues run.
+func runningBed(t testing.TB, store storage.Store) *bed {
+	return &bed{t, logSystem(t, store), testContext(t)}
+}
 
 func (b *bed) running(name string, c QueueConfig) *Queue {
 	b.Helper()
@@ -51,7 +57,7 @@ func (b *bed) settles(q *Queue, what string, is func(QueueStats) bool) QueueStat
 }
 
 func TestDeadLettersAreDurableBeforeTheQueueLetsGo(t *testing.T) {
-	b := newBed(t, storagefake.New())
+	b := runningBed(t, storagefake.New())
 	b.exchange("dead", ExchangeConfig{})
 	main := b.running("main", QueueConfig{DeadLetterExchange: "dead", DeadLetterRoutingKey: "late"})
 	dead := b.running("dead", QueueConfig{})
@@ -78,7 +84,7 @@ func TestDeadLettersAreDurableBeforeTheQueueLetsGo(t *testing.T) {
 }
 
 func TestMessagesThatFailTooOftenAreDeadLettered(t *testing.T) {
-	b := newBed(t, storagefake.New())
+	b := runningBed(t, storagefake.New())
 	main := b.running("main", QueueConfig{DeliveryLimit: 3, DeadLetterRoutingKey: "dead"})
 	dead := b.running("dead", QueueConfig{})
 	b.send("main", "poison", "good")
@@ -98,7 +104,7 @@ func TestMessagesThatFailTooOftenAreDeadLettered(t *testing.T) {
 
 // Two queues that dead-letter into each other let a message go after some rounds.
 func TestDeadLettersDoNotGoInCirclesForEver(t *testing.T) {
-	b := newBed(t, storagefake.New())
+	b := runningBed(t, storagefake.New())
 	reject := func(_ context.Context, d *QueueDelivery) error { return ErrReject }
 	var all []*Queue
 	for name, other := range map[string]string{"ping": "pong", "pong": "ping"} {
@@ -118,7 +124,7 @@ func TestDeadLettersDoNotGoInCirclesForEver(t *testing.T) {
 }
 
 func TestExpiredMessagesAreDeadLettered(t *testing.T) {
-	b := newBed(t, storagefake.New())
+	b := runningBed(t, storagefake.New())
 	main := b.running("main", QueueConfig{DeadLetterRoutingKey: "dead"})
 	dead := b.running("dead", QueueConfig{})
 	p := b.publisher("", ExchangePublisherOptions{})

@@ -3,7 +3,7 @@ package queue
 // deliver hands out what can be handed out.
 func (q *Queue) deliver(now int64) {
 	q.elect()
-	if q.paused.Delivery {
+	if q.paused.Delivery || q.held {
 		return
 	}
 	for q.room > 0 && q.readyLevels() != 0 {
@@ -25,6 +25,10 @@ func (q *Queue) deliver(now int64) {
 	}
 	q.sendBatches()
 }
+
+// Hold stops deliveries, or lets them go on with the next command. It is for a moment in
+// which messages must not get into the hands of consumers, and does not outlast a restart.
+func (q *Queue) Hold(on bool) { q.held = on }
 
 // candidate returns the consumer whose turn it is: of those with room, one of the
 // highest priority; of these, the next in the round.

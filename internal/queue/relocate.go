@@ -76,3 +76,12 @@ func (c *chunk) relocatedIn() (entries []Entry) {
 	}
 	return entries
 }
+
+// Body is where the body of a message is.
+func (q *Queue) Body(ref Ref) Ref {
+	if c, _ := q.find(ref); c != nil {
+		m, _ := c.mark(ref.Offset)
+		return m.bodyOf(ref)
+	}
+	return ref
+}

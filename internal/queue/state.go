@@ -14,6 +14,7 @@ type Queue struct {
 	// What is in the queue, and what has become of everything that was.
 	count  Counts
 	paused Pause
+	held   bool // see Hold
 
 	levels    levels
 	tenants   [MaxPriorities]*tenants

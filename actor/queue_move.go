@@ -1,0 +1,262 @@
+package actor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	pactor "github.com/asynkron/protoactor-go/actor"
+
+	"github.com/troupestream/troupe/internal/codec"
+	"github.com/troupestream/troupe/internal/envelope"
+	"github.com/troupestream/troupe/internal/queue"
+)
+
+// QueueMove says which messages are moved, and how.
+type QueueMove struct {
+	Filter func(*QueueMessage) bool // nil: all
+	Limit  int                      // how many at most; 0: no limit
+	Rate   float64                  // a second; 0: as fast as it goes
+	DryRun bool                     // only count
+	// Edit changes what is published. nil: nothing. Delay, TTL, CC and BCC have no effect.
+	Edit func(*Message)
+}
+
+// QueueMoved is what came of it.
+type QueueMoved struct {
+	Matched int
+	Moved   int
+}
+
+// moveTurn is how many messages are moved at once; deliveries of the queue wait as long
+// as that takes.
+const moveTurn = 256
+
+// Move moves messages that wait, or are delayed, to another queue; those in the hands of
+// consumers stay. A message is in the other queue before this one lets it go: if the
+// process ends in between it is in both. Its history of deaths goes with it.
+func (q *Queue) Move(ctx context.Context, to string, o QueueMove) (QueueMoved, error) {
+	if to == q.info.name {
+		return QueueMoved{}, fmt.Errorf("move messages of queue %s: %w: it is the same queue", to, ErrInvalid)
+	}
+	return q.move(ctx, o, func(m *QueueMessage, _ *envelope.Envelope) (string, error) { return to, nil })
+}
+
+// Redrive moves dead letters back to the queues in which they died first, to be tried
+// again: it is said to the queue that has them. Messages that never died stay.
+func (q *Queue) Redrive(ctx context.Context, o QueueMove) (QueueMoved, error) {
+	filter := o.Filter
+	o.Filter = func(m *QueueMessage) bool {
+		return m.Origin != "" && m.Origin != q.info.name && (filter == nil || filter(m))
+	}
+	return q.move(ctx, o, func(m *QueueMessage, e *envelope.Envelope) (string, error) {
+		e.Hops = 0
+		return m.Origin, nil
+	})
+}
+
+// mover moves messages, some at a time.
+type mover struct {
+	q       *Queue
+	options QueueMove
+	to      func(*QueueMessage, *envelope.Envelope) (queue string, err error)
+	waiting []*QueueMessage
+	done    QueueMoved
+}
+
+func (q *Queue) move(ctx context.Context, o QueueMove, to func(*QueueMessage, *envelope.Envelope) (string, error)) (QueueMoved, error) {
+	v := mover{q: q, options: o, to: to}
+	w := browsing{q: q, within: q.here, is: held, f: func(m *QueueMessage) error { return v.add(ctx, m) }}
+	err := w.run(ctx)
+	if err == nil {
+		err = v.flush(ctx)
+	}
+	if err != nil {
+		return v.done, fmt.Errorf("move messages of queue %s: %w", q.info.name, err)
+	}
+	return v.done, nil
+}
+
+func (v *mover) add(ctx context.Context, m *QueueMessage) error {
+	o := &v.options
+	if m.Status != queue.StatusReady && m.Status != queue.StatusDelayed || o.Filter != nil && !o.Filter(m) {
+		return nil
+	}
+	if o.Limit > 0 && v.done.Matched == o.Limit {
+		return errEnough
+	}
+	v.done.Matched++
+	if o.DryRun {
+		return nil
+	}
+	v.waiting = append(v.waiting, m)
+	if len(v.waiting) < v.turn() {
+		return nil
+	}
+	return v.flush(ctx)
+}
+
+// turn is how many are moved at once: not more than a second's at a Rate.
+func (v *mover) turn() int {
+	if v.options.Rate > 0 {
+		return int(min(max(v.options.Rate, 1), moveTurn))
+	}
+	return moveTurn
+}
+
+func (v *mover) flush(ctx context.Context) error {
+	if len(v.waiting) == 0 {
+		return nil
+	}
+	all := v.waiting
+	v.waiting = nil
+	pid, err := v.q.address(ctx)
+	if err != nil {
+		return err
+	}
+	refs := make([]queue.Ref, len(all))
+	for i, m := range all {
+		refs[i] = m.Position
+	}
+	publish := func(ctx context.Context, refs []queue.Ref) []error { return v.publish(ctx, all, refs) }
+	moved, err := Ask[messagesMoved](ctx, v.q.sys, pid, moveMessages{refs, publish})
+	if err != nil {
+		return err
+	}
+	v.done.Moved += moved.n
+	if moved.err == nil && v.options.Rate > 0 {
+		return sleep(ctx, time.Duration(float64(len(all))/v.options.Rate*float64(time.Second)))
+	}
+	return moved.err
+}
+
+// publish publishes those of the messages that the queue still has.
+func (v *mover) publish(ctx context.Context, all []*QueueMessage, refs []queue.Ref) []error {
+	errs := make([]error, len(refs))
+	to, err := v.q.sys.toQueues(ctx)
+	var receipts []Receipt
+	for i, ref := range refs {
+		m := all[slices.IndexFunc(all, func(m *QueueMessage) bool { return m.Position == ref })]
+		var r Receipt
+		if err == nil {
+			r, errs[i] = v.publishOne(ctx, to, m)
+		} else {
+			errs[i] = err
+		}
+		receipts = append(receipts, r)
+	}
+	for i, r := range receipts {
+		if errs[i] == nil {
+			_, errs[i] = r.Wait(ctx)
+		}
+	}
+	return errs
+}
+
+// toQueues is the publisher to the default exchange.
+func (s *System) toQueues(ctx context.Context) (*ExchangePublisher, error) {
+	d, err := s.directory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return d.inside(ctx, "")
+}
+
+func (v *mover) publishOne(ctx context.Context, to *ExchangePublisher, m *QueueMessage) (r Receipt, err error) {
+	e, record := m.edited(v.options.Edit)
+	if e.RoutingKey, err = v.to(m, &e); err != nil {
+		return r, err
+	}
+	e.Queues, e.CC = nil, nil
+	for try := 0; ; try++ {
+		if r, err = to.publishInside(ctx, &e, &record, nil); !errors.Is(err, ErrBackpressure) || pause(ctx, try) != nil {
+			return r, err
+		}
+	}
+}
+
+// edited is what is published of a message.
+func (m *QueueMessage) edited(edit func(*Message)) (envelope.Envelope, codec.Record) {
+	e, r := m.envelope, m.record
+	if edit == nil {
+		return e, r
+	}
+	n := m.Message
+	n.Headers = slices.Clone(n.Headers)
+	edit(&n)
+	e.Priority, e.MessageID, e.CorrelationID, e.ReplyTo = n.Priority, n.MessageID, n.CorrelationID, n.ReplyTo
+	e.ContentType, e.ContentEncoding, e.Type, e.UserID, e.AppID = n.ContentType, n.ContentEncoding, n.Type, n.UserID, n.AppID
+	r.Key, r.Value, r.Headers, e.Kinds = n.Key, n.Body, nil, nil
+	for i := range n.Headers {
+		h := &n.Headers[i]
+		r.Headers = append(r.Headers, codec.Header{Key: h.Name, Value: appendValue(nil, &h.Value)})
+		e.Kinds = append(e.Kinds, byte(h.Value.Kind))
+	}
+	return e, r
+}
+
+// moveMessages has a queue move those of the messages that wait: publish puts them where
+// they are to be, and says which could not be. It is answered with messagesMoved.
+type moveMessages struct {
+	refs    []queue.Ref
+	publish func(context.Context, []queue.Ref) []error
+}
+
+type messagesMoved struct {
+	n   int
+	err error // of the first that could not be
+}
+
+// moveEnded: what was to be moved is published.
+type moveEnded struct {
+	run    uint64
+	sender *pactor.PID
+	refs   []queue.Ref
+	errs   []error
+}
+
+func (moveEnded) IgnoreDeadLetterLogging() {}
+
+// move holds deliveries until the messages are where they are to be: none of them gets
+// into the hands of a consumer in between. One move is under way at a time.
+func (q *queueActor) move(m moveMessages, sender *pactor.PID) {
+	if q.moving {
+		q.tell(sender, fmt.Errorf("queue %s: %w: other messages are being moved", q.info.name, ErrBackpressure))
+		return
+	}
+	var refs []queue.Ref
+	for _, ref := range m.refs {
+		if s := q.core.Outcome(ref).Status; s == queue.StatusReady || s == queue.StatusDelayed {
+			refs = append(refs, ref)
+		}
+	}
+	q.moving = true
+	q.core.Hold(true)
+	run := q.run
+	q.asked = sender
+	q.background(func(ctx context.Context) any { return moveEnded{run, sender, refs, m.publish(ctx, refs)} })
+}
+
+func (q *queueActor) moveEnded(m moveEnded) {
+	if m.run != q.run {
+		return
+	}
+	q.moving, q.asked = false, nil
+	var done messagesMoved
+	for i, ref := range m.refs {
+		err := m.errs[i]
+		if err == nil { // it may have expired meanwhile: then it is there as well
+			if err = q.apply(queue.Drop{Refs: []queue.Ref{ref}, Moved: true}); err == nil {
+				done.n++
+			}
+		}
+		if err != nil && done.err == nil {
+			done.err = err
+		}
+	}
+	q.core.Hold(false)
+	q.apply(queue.Tick{})
+	q.hold(heldBack{to: m.sender, message: done})
+}
