@@ -102,6 +102,43 @@ func (d *QueueDelivery) said() *envelope.Envelope {
 	return e
 }
 
+// Message is the message as it was published, but for what is decided by then: its TTL,
+// Delay and BCC. It is the caller's, except for Body and Key.
+func (d *QueueDelivery) Message() Message {
+	r, e := d.record(), d.said()
+	m := Message{RoutingKey: e.RoutingKey, Key: r.Key, Body: r.Value, Headers: messageHeaders(nil, r.Headers, e.Kinds), Priority: e.Priority,
+		Transient: e.Transient, MessageID: e.MessageID, CorrelationID: e.CorrelationID, ReplyTo: e.ReplyTo, ContentType: e.ContentType,
+		ContentEncoding: e.ContentEncoding, Type: e.Type, UserID: e.UserID, AppID: e.AppID, CC: e.CC}
+	if e.Timestamp != 0 {
+		m.Timestamp = time.UnixMilli(e.Timestamp)
+	}
+	return m
+}
+
+// Deaths say which queues have dead-lettered the message, why and how often: the newest
+// first. RabbitMQ's x-death.
+func (d *QueueDelivery) Deaths() []Death {
+	said := d.said().Deaths
+	all := make([]Death, len(said))
+	for i, x := range said {
+		all[i] = Death{Queue: x.Queue, Reason: queue.Reason(x.Reason).String(), Count: x.Count, First: time.UnixMilli(x.First), Last: time.UnixMilli(x.Last),
+			Exchange: x.Exchange, RoutingKeys: x.RoutingKeys, Attempts: x.Attempts, Error: x.Error}
+	}
+	return all
+}
+
+// Death says that a message was dead-lettered by a queue for a reason.
+type Death struct {
+	Queue       string
+	Reason      string // rejected, expired, maxlen or delivery-limit
+	Count       int    // how often
+	First, Last time.Time
+	Exchange    string // that it had been published to
+	RoutingKeys []string
+	Attempts    int    // that had failed, the last time
+	Error       string // of the last attempt; "": not known
+}
+
 // Exchange is where the message was published to; "" is the default exchange, or a
 // topic that the queue is bound to.
 func (d *QueueDelivery) Exchange() string { return d.said().Exchange }

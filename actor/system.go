@@ -43,6 +43,7 @@ type System struct {
 	groups     groups
 	consumers  consumers
 	exchanges  directories
+	requests   requests
 	limits     PartitionLimits
 	onFailure  func(actorID string, err error)
 	onAppend   func(Appended)
