@@ -1,0 +1,75 @@
+package actor
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+)
+
+// declareQueue returns the queue of that name, and makes it known when there is none.
+// An empty name is given one that nobody else has.
+func (s *System) declareQueue(ctx context.Context, name string, config QueueConfig) (*queueInfo, error) {
+	if name == "" {
+		name = amq + "gen-" + rand.Text()
+	} else if err := checkOwnName("queue", name); err != nil {
+		return nil, fmt.Errorf("declare %w", err)
+	}
+	fail := func(err error) (*queueInfo, error) { return nil, fmt.Errorf("declare queue %q: %w", name, err) }
+	config = config.withDefaults()
+	if err := config.check(); err != nil {
+		return fail(err)
+	}
+	d, err := s.directory(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	if q, ok := d.queue(name); ok {
+		if q.config().Exclusive {
+			return fail(ErrLocked)
+		}
+		if err := differences(q.config(), &config); err != nil {
+			return fail(err)
+		}
+		return q, nil
+	}
+	q, err := amend[*queueInfo](ctx, d, &declareQueue{Name: name, Shard: shardOf(name), Config: config})
+	if err != nil {
+		return fail(err)
+	}
+	return q, nil
+}
+
+// alterQueue changes the configuration of a queue: f is given what it is.
+func (s *System) alterQueue(ctx context.Context, name string, f func(*QueueConfig)) (*queueInfo, error) {
+	fail := func(err error) (*queueInfo, error) { return nil, fmt.Errorf("alter queue %q: %w", name, err) }
+	d, err := s.directory(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	q, ok := d.queue(name)
+	if !ok {
+		return fail(ErrNoQueue)
+	}
+	config := *q.config()
+	f(&config)
+	config = config.withDefaults()
+	if err := config.check(); err != nil {
+		return fail(err)
+	}
+	if q, err = amend[*queueInfo](ctx, d, &alterQueue{name, config}); err != nil {
+		return fail(err)
+	}
+	return q, nil
+}
+
+// deleteQueue makes a queue unknown: that of an id, if that is not 0.
+func (s *System) deleteQueue(ctx context.Context, name string, id uint32) error {
+	d, err := s.directory(ctx)
+	if err == nil {
+		_, err = amend[done](ctx, d, &deleteQueue{name, id})
+	}
+	if err != nil {
+		return fmt.Errorf("delete queue %q: %w", name, err)
+	}
+	return nil
+}
