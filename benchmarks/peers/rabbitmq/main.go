@@ -48,6 +48,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	p.dir = dir
 	p.again = func(ctx context.Context, name string) (peer, func(), error) {
 		dir, err := os.MkdirTemp(dir, "again-")
 		if err != nil {

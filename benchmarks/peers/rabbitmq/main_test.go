@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-func small(log *strings.Builder, again peer) plan {
-	return plan{scale: 0.0001, rounds: 2, window: 100, log: log,
+func small(t *testing.T, log *strings.Builder, again peer) plan {
+	return plan{dir: t.TempDir(), scale: 0.0001, rounds: 2, window: 100, log: log,
 		again: func(context.Context, string) (peer, func(), error) { return again, func() {}, nil }}
 }
 
@@ -19,7 +19,7 @@ func small(log *strings.Builder, again peer) plan {
 func TestEveryCell(t *testing.T) {
 	at := newFake()
 	var log, table, text strings.Builder
-	p := small(&log, at)
+	p := small(t, &log, at)
 	results, err := measureAll(t.Context(), []peer{at, at}, p)
 	if err != nil {
 		t.Fatal(err)
@@ -140,7 +140,7 @@ func TestPeers(t *testing.T) {
 			}
 			var log strings.Builder
 			for _, cell := range []string{"queue 100 B, 1+1, ack each", "queue 1000 B, 4+4, ack 100", "latency 100 B", "confirm 100 B", "bindings 100, wild", "backlog", "idle", "start"} {
-				results, err := measureAll(t.Context(), []peer{at}, plan{scale: 0.0001, rounds: 1, window: 100, cells: cell, log: &log, again: open})
+				results, err := measureAll(t.Context(), []peer{at}, plan{dir: t.TempDir(), scale: 0.0001, rounds: 1, window: 100, cells: cell, log: &log, again: open})
 				if err != nil || len(results) != 1 {
 					t.Errorf("%s: %d results, %v", cell, len(results), err)
 				}
@@ -157,7 +157,7 @@ func TestInterrupted(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var log strings.Builder
-	p := small(&log, nil)
+	p := small(t, &log, nil)
 	p.cells = "latency 100 B"
 	p.log = writer(func([]byte) { cancel() })
 	if results, err := measureAll(ctx, peers, p); !errors.Is(err, context.Canceled) || len(results) > 0 {

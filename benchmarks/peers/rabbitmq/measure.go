@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/troupestream/troupe/benchmarks/disk"
 	"github.com/troupestream/troupe/benchmarks/measure"
 )
 
@@ -18,6 +19,7 @@ type plan struct {
 	rounds int
 	window int // messages that a publisher may have unconfirmed
 	cells  string
+	dir    string // on the disk that the peers use
 	log    io.Writer
 	// again opens a further peer of a kind, with nothing in it.
 	again func(ctx context.Context, name string) (at peer, done func(), err error)
@@ -78,7 +80,7 @@ func (p plan) measure(ctx context.Context, peers []peer, c cell) ([]result, erro
 	for round := range p.rounds {
 		for _, i := range order {
 			fmt.Fprintf(p.log, "%s, round %d of %d, %s\n", c, round+1, p.rounds, peers[i].name())
-			figures, err := onceOf(ctx, c, peers[i])
+			figures, err := p.once(ctx, c, peers[i])
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", peers[i].name(), err)
 			}
@@ -98,11 +100,22 @@ func (p plan) measure(ctx context.Context, peers []peer, c cell) ([]result, erro
 	return results, nil
 }
 
-func onceOf(ctx context.Context, c cell, at peer) ([]figure, error) {
+func (p plan) once(ctx context.Context, c cell, at peer) ([]figure, error) {
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
+	sync, err := p.sync(ctx)
+	if err != nil {
+		return nil, err
+	}
 	figures, err := c.round(ctx, at)
-	return figures, errors.Join(err, at.clear(ctx))
+	return append(figures, sync), errors.Join(err, at.clear(ctx))
+}
+
+// sync is how long the disk takes at this moment to make 4 KiB durable: what others do to
+// it shows there.
+func (p plan) sync(ctx context.Context) (figure, error) {
+	t, err := disk.Append(ctx, p.dir, make([]byte, 4096), 50, true)
+	return figure{"sync µs", float64(measure.Percentile(t.Writes, 50).Nanoseconds()) / 1000}, err
 }
 
 var queues atomic.Int64
