@@ -73,3 +73,17 @@ func (d *queueDirectory) inside(ctx context.Context, exchange string) (*Exchange
 	// Of two that were made at the same time one goes unused: it has nothing to close.
 	return d.insiders.putFirst(exchange, p, func(has *ExchangePublisher) bool { return has.exchange.gone.Load() }), nil
 }
+
+// close ends the publishers of the system itself. What they have not stored by then they
+// would try in vain.
+func (o *directories) close() {
+	d := o.open.Load()
+	if d == nil {
+		return
+	}
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, p := range d.insiders.all() {
+		_ = p.Close(now) // whoever waits for a message is told
+	}
+}

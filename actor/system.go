@@ -254,6 +254,7 @@ func (s *System) askToStop(r rootActor) {
 }
 
 func (s *System) end(ctx context.Context) error {
+	s.exchanges.close()
 	ended := s.background.close()
 	if s.abandoned.Load() {
 		s.topics.close()
