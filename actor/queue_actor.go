@@ -46,6 +46,7 @@ type queueActor struct {
 	held     []heldBack
 	snapshot queueSnapshots
 	timer    *time.Timer
+	aging    *time.Timer // of the oldest change without a snapshot
 	letters  letterWriter
 	meter    queueMeter
 
@@ -142,6 +143,10 @@ func (q *queueActor) handleRarely(message any, sender *pactor.PID) {
 		q.follow(m.log, m.feed)
 	case snapshotQueue:
 		q.snapshot.asked(m.round)
+	case snapshotDue:
+		if m.run == q.run {
+			q.snapshot.aged()
+		}
 	case queueAltered:
 		q.configure()
 	case lettersWritten:
@@ -313,8 +318,10 @@ func (q *queueActor) end(err error) {
 	for _, f := range q.feeds {
 		q.tell(f, unfollow{q.info.id})
 	}
-	if q.timer != nil {
-		q.timer.Stop()
+	for _, t := range []*time.Timer{q.timer, q.aging} {
+		if t != nil {
+			t.Stop()
+		}
 	}
 	q.core, q.err, q.held, q.consumers, q.feeds = nil, err, nil, nil, nil
 	q.moving, q.asked = false, nil

@@ -2,6 +2,7 @@ package actor
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/troupestream/troupe/internal/queue"
 )
@@ -11,6 +12,9 @@ import (
 const (
 	queueSnapshotOffsets = 1 << 18
 	queueSnapshotBytes   = 64 << 20
+	// queueSnapshotAfter is how old a change gets without a snapshot: a queue with little
+	// to do does not keep its logs from being trimmed.
+	queueSnapshotAfter = time.Minute
 )
 
 // queueSnapshots says when a queue is to make a snapshot. One is under way at most.
@@ -22,7 +26,28 @@ type queueSnapshots struct {
 	offsets  uint64          // read since the last one
 	bytes    int64           // and taken
 	changed  bool            // since the last one
+	awaited  bool            // a snapshotDue is on its way
 }
+
+// snapshotDue says that a change is old enough.
+type snapshotDue struct{ run uint64 }
+
+// IgnoreDeadLetterLogging: the timer outlives the queue.
+func (snapshotDue) IgnoreDeadLetterLogging() {}
+
+// awaitSnapshot has a snapshot made of what has changed, when that is old enough.
+func (q *queueActor) awaitSnapshot() {
+	s := &q.snapshot
+	if !s.changed || s.awaited {
+		return
+	}
+	s.awaited = true
+	sys, self, run := q.sys, q.self, q.run
+	q.aging = time.AfterFunc(queueSnapshotAfter, func() { sys.Send(self, snapshotDue{run}) })
+}
+
+// aged: what has changed since the last snapshot is old enough for one.
+func (s *queueSnapshots) aged() { s.awaited, s.due = false, s.due || s.changed }
 
 // asked: the shard rewrites its journal.
 func (s *queueSnapshots) asked(round uint64) { s.due, s.round = true, round }
@@ -44,6 +69,7 @@ func (q *queueActor) takeSnapshot() (state []byte, round uint64) {
 	s := &q.snapshot
 	s.changed = s.changed || len(q.events) > 0
 	if !s.due || s.flying {
+		q.awaitSnapshot()
 		return nil, 0
 	}
 	if err := q.core.Check(); err != nil {
@@ -51,7 +77,7 @@ func (q *queueActor) takeSnapshot() (state []byte, round uint64) {
 	}
 	state, s.releases = q.core.Snapshot()
 	round = s.round
-	*s = queueSnapshots{flying: true, releases: s.releases}
+	*s = queueSnapshots{flying: true, releases: s.releases, awaited: s.awaited}
 	return state, round
 }
 

@@ -57,6 +57,9 @@ type shard struct {
 // shardConfig says which shard it is, and what there is of it.
 type shardConfig struct {
 	number int
+	// roundBytes is how much the journal grows before it is rewritten, at least; it is as
+	// much as all snapshots, if that is more.
+	roundBytes int
 	// watch has a function told of what there is in the directory, and of changes.
 	watch func(func(directoryChange)) (end func())
 	// intake says what a queue takes of a log, and from where on.

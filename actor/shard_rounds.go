@@ -8,9 +8,7 @@ import (
 )
 
 const (
-	// shardRoundBytes is how much the journal of a shard grows before it is rewritten,
-	// at least; it is as much as all snapshots, if that is more.
-	shardRoundBytes = 1 << 20
+	shardRoundBytes = 1 << 20 // see shardConfig.roundBytes
 	// shardRoundWidth is of how many queues snapshots are under way at the same time.
 	shardRoundWidth = 32
 )
@@ -61,7 +59,7 @@ func (s *shard) snapshotted(id uint32, round uint64, size int) {
 
 // beginRound begins to rewrite the journal if that is worth it.
 func (s *shard) beginRound() {
-	if s.round != nil || s.draining || s.grown <= max(shardRoundBytes, s.size) {
+	if s.round != nil || s.draining || s.grown <= max(s.config.roundBytes, s.size) {
 		return
 	}
 	s.rounds++

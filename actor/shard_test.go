@@ -25,6 +25,9 @@ type shardBed struct {
 	feeds int
 }
 
+// shardMessages is how many messages log 7 has at most.
+const shardMessages = 1500
+
 func infoOf(id uint32, name string, c QueueConfig) *queueInfo {
 	c = c.withDefaults()
 	q := &queueInfo{id: id, name: name, shard: 3, admission: newAdmission(name, &c)}
@@ -35,8 +38,9 @@ func infoOf(id uint32, name string, c QueueConfig) *queueInfo {
 func newShardBed(t testing.TB, store storage.Store, infos ...*queueInfo) *shardBed {
 	t.Helper()
 	b := &shardBed{TB: t, sys: NewSystem(store), infos: infos}
+	b.sys.pages.add(mustPage(t, 7, messageBatch(t, shardMessages, 1, 2))) // what a restored queue loads
 	pid, err := b.sys.Spawn("queue-shard/3", func() pactor.Actor {
-		return &shard{sys: b.sys, config: shardConfig{number: 3, watch: func(f func(directoryChange)) func() {
+		return &shard{sys: b.sys, config: shardConfig{number: 3, roundBytes: 2048, watch: func(f func(directoryChange)) func() {
 			for _, q := range infos {
 				f(queueDeclared{q})
 			}
@@ -135,15 +139,18 @@ type probe struct {
 	pid   *pactor.PID
 	queue *pactor.PID
 	heard chan any
+	got   chan delivered
 	seq   uint64
 }
 
 func (b *shardBed) consume(id uint32, name string, prefetch int) *probe {
 	b.Helper()
-	p := &probe{shardBed: b, name: name, queue: b.queue(id), heard: make(chan any, 10_000)}
+	p := &probe{shardBed: b, name: name, queue: b.queue(id), heard: make(chan any, 10_000), got: make(chan delivered, 10_000)}
 	p.pid = spawn(b, b.sys, "probe-"+name, func(ctx pactor.Context) {
 		switch m := ctx.Message().(type) {
-		case delivered, deliveriesSettled, consumerEnded, queue.Charged, queue.Recalled, queue.Cancelled, queue.Pulled, queue.Active:
+		case delivered:
+			p.got <- m
+		case deliveriesSettled, consumerEnded, queue.Charged, queue.Recalled, queue.Cancelled, queue.Pulled, queue.Active:
 			p.heard <- m
 		}
 	})
@@ -169,7 +176,7 @@ func (p *probe) gets(n int) []arrival {
 	p.Helper()
 	var all []arrival
 	for len(all) < n {
-		all = append(all, hearsOf[delivered](p).deliveries...)
+		all = append(all, await(p, p.got, "deliveries for "+p.name).deliveries...)
 	}
 	if len(all) != n {
 		p.Fatalf("%s was given %d messages, want %d", p.name, len(all), n)
@@ -305,5 +312,50 @@ func TestQueueFailsAlone(t *testing.T) {
 	tags = tagsOf(other.gets(10))
 	if refused := other.settles(settle{acks: tags}); refused != nil {
 		t.Errorf("its neighbour: %v", refused)
+	}
+}
+
+// The journal is as long as what is outstanding, not as what ever passed; and a restart in
+// the midst of its rewriting finds all.
+func TestShardJournalIsRewritten(t *testing.T) {
+	const messages = shardMessages
+	store := storagefake.New()
+	infos := []*queueInfo{infoOf(1, "one", QueueConfig{}), infoOf(2, "two", QueueConfig{})}
+	b := newShardBed(t, store, infos...)
+	b.feed(1, 7, messages)
+	b.feed(2, 7, messages)
+	p, idle := b.consume(1, "p", 100), b.consume(2, "idle", 10)
+	idle.settles(settle{acks: tagsOf(idle.gets(10))})
+	settled := 0
+	for settled < messages-100 {
+		all := await(p, p.got, "deliveries").deliveries
+		for _, a := range all { // singly, and every third is kept for later
+			if a.Offset%3 != 0 {
+				p.settles(settle{acks: []uint64{a.Tag}})
+			} else {
+				p.settles(settle{nacks: []queue.Nack{{Tags: []uint64{a.Tag}, Requeue: true, Delay: 1 << 50}}})
+			}
+			settled++
+		}
+	}
+	log, err := store.OpenLog(testContext(t), "shard_3_journal", storage.LogOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bounds, err := log.Bounds(testContext(t))
+	if err != nil || bounds.First < bounds.Last/2 {
+		t.Errorf("the journal has the entries from %d to %d: %v", bounds.First, bounds.Last, err)
+	}
+	counts := b.counts(1)
+	b.kill()
+	b = newShardBed(t, store.Restart(), infos...)
+	defer b.close()
+	b.feed(1, 7, messages)
+	b.feed(2, 7, messages)
+	if c := b.counts(1); c.Acked != counts.Acked || c.Live != messages-int(counts.Acked) || c.Taken != messages {
+		t.Errorf("queue one has %+v, and had %+v", c, counts)
+	}
+	if c := b.counts(2); c.Acked != 10 || c.Live != messages-10 {
+		t.Errorf("queue two has %+v", c)
 	}
 }

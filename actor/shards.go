@@ -38,7 +38,7 @@ func (s *System) startShard(d *queueDirectory, number int) (*pactor.PID, error) 
 	if pid := s.shards.open[number]; pid != nil {
 		return pid, nil
 	}
-	config := shardConfig{number: number, watch: d.subscribe, intake: d.intakeOf, renew: d.renew}
+	config := shardConfig{number: number, roundBytes: shardRoundBytes, watch: d.subscribe, intake: d.intakeOf, renew: d.renew}
 	pid, err := s.Spawn("queue-shard/"+strconv.Itoa(number), func() pactor.Actor { return &shard{sys: s, config: config} },
 		asService(), WithChildSupervision(s.queueSupervision()))
 	if err != nil {
