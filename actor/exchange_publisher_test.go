@@ -28,10 +28,6 @@ type bed struct {
 	ctx context.Context
 }
 
-func newBed(t testing.TB, store storage.Store) *bed {
-	return &bed{t, logSystem(t, store), testContext(t)}
-}
-
 // idleBed is a bed whose queues do not run: what is published stays ahead of them.
 func idleBed(t testing.TB, store storage.Store) *bed {
 	return &bed{t, idleQueues(t, logSystem(t, store)), testContext(t)}
