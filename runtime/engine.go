@@ -78,6 +78,7 @@ func (e *Engine) open(ctx context.Context) (err error) {
 		return err
 	}
 	e.system.Go(e.wakeTopics)
+	e.system.Go(e.wakeQueues)
 	return nil
 }
 

@@ -5,6 +5,8 @@
 //	CSV          effectively once  one
 //	Lines        effectively once  one
 //	Topic        effectively once  any number
+//	Queue        at least once     any number
+//	Exchange     at least once     any number; once with Dedup and ids
 //	Slice        effectively once  any number, within the process
 //	Writer       at least once     one
 //	JSONWriter   at least once     one

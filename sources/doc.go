@@ -9,6 +9,7 @@
 //	CSV            a file       byte, line, file identity   yes
 //	Generator      a share      the index of the next       yes
 //	Topic          a partition  the offset of the next      yes
+//	Queue          the queue    what is not acknowledged    from the newest checkpoint
 //	Reader         the stream   the byte                    no
 //
 // Records of one split come in order; splits are read independently of each
