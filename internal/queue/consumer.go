@@ -116,10 +116,17 @@ func (q *Queue) pull(now int64, c Pull) error {
 	return nil
 }
 
+// awaits says whether messages are being loaded that a consumer may be given: a pull
+// waits for those, also beyond its time, or one for what is there at once would find
+// nothing after a restart.
+func (q *Queue) awaits(k *consumer) bool {
+	return q.loading > 0 && q.readyLevels() != 0 && !q.paused.Delivery && q.mayHave(k)
+}
+
 // endPulls ends the pulls that are filled or whose time is up.
 func (q *Queue) endPulls(now int64) {
 	for i := 0; q.pulls > 0 && i < len(q.order); i++ {
-		if k := q.order[i]; k.pulling && (k.wanted == 0 || k.until <= now) {
+		if k := q.order[i]; k.pulling && (k.wanted == 0 || k.until <= now && !q.awaits(k)) {
 			q.endPull(k)
 		}
 	}

@@ -281,6 +281,27 @@ func TestPullsEnd(t *testing.T) {
 	}
 }
 
+// What is there is pulled at once, though it has to be loaded first.
+func TestAPullWaitsForWhatIsLoaded(t *testing.T) {
+	r := newRig(t, Config{})
+	r.publish(make([]Entry, 3)...)
+	state, _ := r.q.Snapshot()
+	q, err := Restore(Config{}, state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.q = q
+	r.must(Recover{})
+	r.must(Subscribe{Consumer: "a", Pull: true})
+	r.must(Pull{"a", 2, r.now})
+	r.want("two", r.offsets(), []uint64{0, 1})
+	r.must(Pull{"a", 2, r.now})
+	r.want("one more", r.offsets(), []uint64{2})
+	if !slices.Contains(r.all, Effect(Pulled{"a", 0})) || !slices.Contains(r.all, Effect(Pulled{"a", 1})) {
+		t.Fatalf("effects %+v", r.all)
+	}
+}
+
 // A queue that was stopped in an orderly way has no suspects.
 func TestAnOrderlyStopLeavesNoSuspects(t *testing.T) {
 	for _, orderly := range []bool{true, false} {

@@ -27,7 +27,7 @@ func (q *Queue) nextTime() (at int64) {
 	}
 	sooner(q.deadline)
 	for i := 0; q.pulls > 0 && i < len(q.order); i++ {
-		if k := q.order[i]; k.pulling {
+		if k := q.order[i]; k.pulling && !q.awaits(k) {
 			sooner(k.until)
 		}
 	}
