@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -138,35 +139,43 @@ func (c *consumption) print(r *actor.Record, at actor.TopicPartition, offset uin
 }
 
 func recordOf(r *actor.Record, at actor.TopicPartition, offset uint64, appended int64, cause string) recordJSON {
-	v := recordJSON{Topic: at.Topic, Partition: at.Partition, Offset: offset, Time: clock(appended), Headers: []headerJSON{}, Cause: cause}
+	v := recordJSON{Topic: at.Topic, Partition: at.Partition, Offset: offset, Time: clock(appended), Headers: headersOf(r.Headers), Cause: cause}
 	if r.Time != actor.NoTime {
 		v.EventTime = clock(r.Time)
 	}
 	v.Key, v.KeyBase64 = stringOf(r.Key)
 	v.Value, v.ValueBase64 = stringOf(r.Value)
-	for _, h := range r.Headers {
+	return v
+}
+
+func headersOf(all []actor.Header) []headerJSON {
+	list := []headerJSON{}
+	for _, h := range all {
 		one := headerJSON{Key: h.Key}
 		one.Value, one.ValueBase64 = stringOf(h.Value)
-		v.Headers = append(v.Headers, one)
+		list = append(list, one)
 	}
-	return v
+	return list
 }
 
 // lineOf is a record for people: where and when, then key, headers and value, with
 // tabs in between. "-" is no key, "(tombstone)" no value.
 func lineOf(r *actor.Record, partition int, offset uint64, appended int64) string {
-	key, value, headers := "-", "(tombstone)", ""
+	key := "-"
 	if r.Key != nil {
 		key = text(r.Key)
 	}
-	if r.Value != nil {
-		value = text(r.Value)
+	return fmt.Sprintf("%d:%d\t%s\t%s\t%s\t%s", partition, offset, clock(appended), key, headersText(r.Headers), bodyText(r.Value))
+}
+
+// headersText is headers for people.
+func headersText(all []actor.Header) string {
+	if len(all) == 0 {
+		return "-"
 	}
-	for _, h := range r.Headers {
-		headers += fmt.Sprintf("%s=%s ", h.Key, text(h.Value))
+	var words []string
+	for _, h := range all {
+		words = append(words, h.Key+"="+text(h.Value))
 	}
-	if headers == "" {
-		headers = "- "
-	}
-	return fmt.Sprintf("%d:%d\t%s\t%s\t%s\t%s", partition, offset, clock(appended), key, headers[:len(headers)-1], value)
+	return strings.Join(words, " ")
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"flag"
+	"fmt"
 
 	"github.com/troupestream/troupe/actor"
 )
@@ -65,11 +66,15 @@ func listQueues(*flag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		list, rows := []queueJSON{}, [][]string{row("NAME", "LIMITS", "WHEN FULL", "TTL", "DEAD LETTERS")}
-		for _, q := range queues {
-			v := queueOf(q.Name, q.QueueConfig)
+		list, rows := []listedQueueJSON{}, [][]string{row("NAME", "READY", "DELAYED", "BYTES", "OLDEST SECONDS", "PAUSED", "LIMITS", "DEAD LETTERS")}
+		for _, info := range queues {
+			v, err := s.listedQueue(ctx, info)
+			if err != nil {
+				return err
+			}
 			list = append(list, v)
-			rows = append(rows, row(v.Name, v.limitsText(), v.Overflow, v.ttlText(), v.deadLettersText()))
+			m := &v.Messages
+			rows = append(rows, row(v.Name, m.Ready, m.Delayed, m.Bytes, fmt.Sprintf("%.3f", m.OldestS), pausedText(m), v.limitsText(), v.deadLettersText()))
 		}
 		if s.json {
 			return s.printJSON(list)
@@ -78,11 +83,32 @@ func listQueues(*flag.FlagSet) action {
 	}
 }
 
+// listedQueueJSON is a queue as it is listed.
+type listedQueueJSON struct {
+	queueJSON
+	Messages countsJSON `json:"messages"`
+}
+
+func (s *session) listedQueue(ctx context.Context, info actor.QueueInfo) (v listedQueueJSON, err error) {
+	q, err := s.queue(ctx, info.Name)
+	if err != nil {
+		return v, err
+	}
+	stats, err := q.Stats(ctx)
+	if err == nil {
+		err = stats.Err
+	}
+	return listedQueueJSON{queueOf(info.Name, info.QueueConfig), countsOf(&stats)}, err
+}
+
 func deleteQueue(f *flag.FlagSet) action {
 	var o actor.QueueDelete
 	f.BoolVar(&o.IfEmpty, "if-empty", false, "only if it has no messages")
 	return deletion("queue", func(sys *actor.System, ctx context.Context, name string) error {
 		q, err := sys.Queue(ctx, name)
+		if err == nil && o.IfEmpty {
+			err = q.CatchUp(ctx)
+		}
 		if err != nil {
 			return err
 		}

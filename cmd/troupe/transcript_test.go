@@ -83,6 +83,7 @@ func fields(text string) (all []string) {
 var (
 	someTime    = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`)
 	someSeconds = regexp.MustCompile(`(_seconds":)[0-9.]+|\b\d+\.\d{3}\b`)
+	someAge     = regexp.MustCompile(`("oldest_seconds":)[0-9.]+|\b\d+\.\d{3}\b`)
 	someBytes   = regexp.MustCompile(`(?m)("bytes":)[1-9]\d*|^(bytes +)\d+|^(\d+  +\d+  +\d+  +\d+  +)[1-9]\d*`)
 	someSpace   = regexp.MustCompile(` {3,}`)
 )
@@ -92,6 +93,9 @@ func steady(command, out string) string {
 	out = someTime.ReplaceAllString(out, "TIME")
 	if strings.Contains(command, "group list") || strings.Contains(command, "group describe") {
 		out = someSpace.ReplaceAllString(someSeconds.ReplaceAllString(out, "${1}S"), "  ")
+	}
+	if strings.Contains(command, "queue list") || strings.Contains(command, "queue describe") {
+		out = someSpace.ReplaceAllString(someAge.ReplaceAllString(out, "${1}S"), "  ")
 	}
 	if strings.Contains(command, "topic describe") {
 		out = someSpace.ReplaceAllString(someBytes.ReplaceAllString(out, "${1}${2}${3}N"), "  ")
