@@ -117,7 +117,8 @@ func (l *Ledger[R]) note(ctx context.Context, key string, n note[R]) (at actor.P
 func (l *Ledger[R]) settle(key string, k *entry[R], e entry[R]) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	k.state, k.offset, k.kept = e.state, e.offset, e.kept
+	l.become(k, e.state)
+	k.offset, k.kept = e.offset, e.kept
 	l.age(key, k, l.now().UnixMilli())
 }
 

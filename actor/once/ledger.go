@@ -68,6 +68,7 @@ type Ledger[R any] struct {
 
 	mu    sync.Mutex
 	known map[string]*entry[R]
+	done  int    // of them
 	aged  []aged // in the order of their times
 	begin int    // of aged
 }
@@ -148,10 +149,11 @@ func (l *Ledger[R]) recall(ctx context.Context, topic topics.Topic[note[R]]) (er
 			k = &entry[R]{}
 			l.known[key] = k
 		}
-		k.state = begun
+		s := begun
 		if n.Value.Done {
-			k.state, k.offset = done, n.Offset
+			s, k.offset = done, n.Offset
 		}
+		l.become(k, s)
 		l.age(key, k, n.AppendTime)
 	}
 	l.forget()
@@ -171,6 +173,7 @@ func (l *Ledger[R]) forget() {
 		a := l.aged[l.begin]
 		// There may be a newer note of the key, or an effect at work, which makes one.
 		if k := l.known[a.key]; k != nil && k.at == a.at && k.running == nil {
+			l.become(k, fresh)
 			delete(l.known, a.key)
 		}
 		l.aged[l.begin] = aged{}
@@ -181,12 +184,23 @@ func (l *Ledger[R]) forget() {
 	}
 }
 
-// Len is how many keys are known.
-func (l *Ledger[R]) Len() int {
+// become changes the state of a key.
+func (l *Ledger[R]) become(k *entry[R], s state) {
+	if k.state == done {
+		l.done--
+	}
+	if k.state = s; s == done {
+		l.done++
+	}
+}
+
+// Count is how many keys are remembered as done, and how many others there are: at work,
+// or in doubt.
+func (l *Ledger[R]) Count() (done, others int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.forget()
-	return len(l.known)
+	return l.done, len(l.known) - l.done
 }
 
 // Close waits for what is being noted. Effects that run end without a note.

@@ -23,6 +23,14 @@ func pays(result string, paid *int) Effect[string] {
 	}
 }
 
+// known is how many keys are done, if there are no others.
+func known(l *Ledger[string]) int {
+	if done, others := l.Count(); others == 0 {
+		return done
+	}
+	return -1
+}
+
 func mustDo(t tb, l *Ledger[string], key string, f Effect[string]) (string, bool) {
 	t.Helper()
 	result, repeated, err := l.Do(context.Background(), key, f)
@@ -44,8 +52,8 @@ func TestTheSecondTimeReturnsTheFirstResult(t *testing.T) {
 			l = open(t, e, Options{})
 		}
 	}
-	if result, _ := mustDo(t, l, "ord-2", pays("other", &paid)); result != "other" || l.Len() != 2 {
-		t.Errorf("another key: %q, %d known", result, l.Len())
+	if result, _ := mustDo(t, l, "ord-2", pays("other", &paid)); result != "other" || known(l) != 2 {
+		t.Errorf("another key: %q, %d known", result, known(l))
 	}
 }
 
@@ -157,15 +165,15 @@ func TestKeysAreForgottenInTime(t *testing.T) {
 		t.Errorf("a third key of two: %v", err)
 	}
 	now = now.Add(40 * time.Minute)
-	if _, repeated := mustDo(t, l, "b", pays("", &paid)); !repeated || l.Len() != 1 {
-		t.Errorf("b is forgotten after 40 minutes of 60, or a is not after 80: %d known", l.Len())
+	if _, repeated := mustDo(t, l, "b", pays("", &paid)); !repeated || known(l) != 1 {
+		t.Errorf("b is forgotten after 40 minutes of 60, or a is not after 80: %d known", known(l))
 	}
 	if result, repeated := mustDo(t, l, "a", pays("4", &paid)); repeated || result != "4" || paid != 3 {
 		t.Errorf("a is not forgotten: %q, paid %d times", result, paid)
 	}
 	now = now.Add(1000 * time.Hour)
-	if l.Len() != 0 || len(l.aged) != 0 {
-		t.Errorf("%d keys and %d notes are remembered for ever", l.Len(), len(l.aged))
+	if known(l) != 0 || len(l.aged) != 0 {
+		t.Errorf("%d keys and %d notes are remembered for ever", known(l), len(l.aged))
 	}
 }
 
