@@ -51,6 +51,7 @@ func (s source[T]) Open(ctx context.Context, r topology.OpenRequest) (topology.S
 	if pr.until, err = end(ctx, t, partition, r.Until); err != nil {
 		return nil, err
 	}
+	pr.until = min(pr.until, s.topic.end(partition))
 	from, err := s.from(ctx, t, partition, r)
 	if err != nil {
 		return nil, fmt.Errorf("topic %s, partition %d: %w", t.Name(), partition, err)
@@ -83,6 +84,17 @@ func (s source[T]) from(ctx context.Context, t *actor.Topic, partition int, r to
 		return from, err
 	}
 	return begin(s.topic.start)
+}
+
+// end is where a partition ends by what the topic says.
+func (t Topic[T]) end(partition int) uint64 {
+	switch {
+	case t.ends == nil:
+		return math.MaxUint64
+	case partition < len(t.ends):
+		return t.ends[partition]
+	}
+	return 0
 }
 
 // begin is where a reader starts.

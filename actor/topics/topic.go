@@ -28,6 +28,7 @@ type Topic[T any] struct {
 	key         func(T) []byte
 	codec       Codec[T]
 	start       topology.Start
+	ends        []uint64 // by partition; nil: there are none
 	group       string
 	hold        int
 }
@@ -123,6 +124,14 @@ func (t Topic[T]) AsJSON() Topic[T] { return t.StoredAs(codec.JSON[T]()) }
 // group that has one (InGroup). The default is the oldest record there is.
 func (t Topic[T]) StartingAt(s topology.Start) Topic[T] {
 	t.start = s
+	return t
+}
+
+// EndingAt has a job that reads the topic come to an end: in each partition in front of an
+// offset, which may have yet to come; at once in those that none is given for. It is for
+// who knows how much there will be. See also runtime.UntilEnd.
+func (t Topic[T]) EndingAt(offsets ...uint64) Topic[T] {
+	t.ends = append([]uint64{}, offsets...)
 	return t
 }
 

@@ -3,6 +3,7 @@ package topics
 import (
 	"context"
 	"errors"
+	"io"
 	"reflect"
 	"slices"
 	"strings"
@@ -138,6 +139,50 @@ func TestStartsAndEnds(t *testing.T) {
 		requireError(t, err, topic.name, r.says)
 	}
 	_ = sys
+}
+
+// A job ends where the topic says, also if that has yet to come, and no later than
+// asked for besides.
+func TestEndingAt(t *testing.T) {
+	ctx, sys := engine(t)
+	topic := fresh[int]().Partitions(3)
+	p, err := topic.NewProducer(ctx, testEngine{sys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close(ctx)
+	publish := func(v int) {
+		for i := range 3 {
+			if f, err := p.PublishTo(ctx, i, Message[int]{Value: v}); err != nil {
+				t.Fatal(err)
+			} else if _, err = f.Wait(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	publish(0)
+	var readers []topology.SourceReader[int]
+	for split, r := range []topology.OpenRequest{{Split: "0"}, {Split: "1", Until: topology.Until{Offset: 1}}, {Split: "2"}} {
+		reader, err := topic.EndingAt(2, 2).Source().Open(ctx, r)
+		if err != nil {
+			t.Fatal(split, err)
+		}
+		defer reader.Close()
+		readers = append(readers, reader)
+	}
+	for v := range 4 {
+		publish(v + 1)
+	}
+	for i, want := range [][]int{{0, 1}, {0}, nil} {
+		var b topology.Batch[int]
+		var err error
+		for err == nil {
+			err = readers[i].Read(ctx, &b, 100)
+		}
+		if err != io.EOF || !slices.Equal(b.Values, want) {
+			t.Errorf("partition %d: %v, %v, want %v", i, b.Values, err, want)
+		}
+	}
 }
 
 func TestUndecodableRecordIsNamed(t *testing.T) {
