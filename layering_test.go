@@ -72,6 +72,7 @@ var homes = []home{
 	{"go.opentelemetry.io/otel/exporters", []string{"internal/telemetry"}, false},
 	{"go.opentelemetry.io/contrib", []string{"internal/telemetry"}, false},
 	{"github.com/prometheus", []string{"internal/telemetry"}, false},
+	{"github.com/robfig/cron/v3", []string{"actor"}, false}, // its parser
 	{"golang.org/x/sys", []string{"internal/natsnode"}, false},
 	{"golang.org/x/term", []string{"runtime", "cmd"}, false},
 	{"pgregory.net/rapid", nil, true},

@@ -44,6 +44,7 @@ type System struct {
 	consumers  consumers
 	exchanges  directories
 	requests   requests
+	schedules  schedules
 	limits     PartitionLimits
 	onFailure  func(actorID string, err error)
 	onAppend   func(Appended)
