@@ -131,7 +131,9 @@ func (f *feed) Receive(ctx pactor.Context) {
 		for _, fo := range f.followers {
 			f.tellProgress(fo)
 		}
-		ctx.Respond(progressTold{f.config.log})
+		if ctx.Sender() != nil {
+			ctx.Respond(progressTold{f.config.log})
+		}
 	case *pactor.Stopping, *pactor.Restarting:
 		f.end()
 	}

@@ -16,10 +16,8 @@ import (
 // of a log have, nothing of it is dropped. That a topic is held at all is noted with it.
 type holds struct {
 	mu     sync.Mutex
-	queues map[heldBy]*hold
+	queues map[uint32]map[uint32]*hold // by queue, and by log
 }
-
-type heldBy struct{ log, queue uint32 }
 
 // hold is what one queue needs of one log.
 type hold struct {
@@ -32,14 +30,18 @@ type hold struct {
 	bodies  uint64 // the first offset of bodies that were relocated to the log, and 1; 0: there are none
 }
 
-func newHolds() *holds { return &holds{queues: map[heldBy]*hold{}} }
+func newHolds() *holds { return &holds{queues: map[uint32]map[uint32]*hold{}} }
 
 func (h *holds) of(log, queue uint32) *hold {
-	k := heldBy{log, queue}
-	if h.queues[k] == nil {
-		h.queues[k] = new(hold)
+	logs := h.queues[queue]
+	if logs == nil {
+		logs = map[uint32]*hold{}
+		h.queues[queue] = logs
 	}
-	return h.queues[k]
+	if logs[log] == nil {
+		logs[log] = new(hold)
+	}
+	return logs[log]
 }
 
 // release notes what a durable snapshot of a queue does not need any more, and what it has
@@ -47,10 +49,8 @@ func (h *holds) of(log, queue uint32) *hold {
 func (h *holds) release(queue uint32, releases []queue.Release, relocated []queue.Move) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for k, o := range h.queues {
-		if k.queue == queue {
-			o.bodies = 0
-		}
+	for _, o := range h.queues[queue] {
+		o.bodies = 0
 	}
 	for _, r := range releases {
 		h.of(r.Log, queue).released = r.Before
@@ -104,11 +104,7 @@ func (h *holds) unlimit(log, queue uint32) {
 func (h *holds) forget(queue uint32) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for k := range h.queues {
-		if k.queue == queue {
-			delete(h.queues, k)
-		}
-	}
+	delete(h.queues, queue)
 }
 
 // follows notes that a queue is fed from an offset on, and where its feed says how far it
@@ -125,7 +121,7 @@ func (h *holds) follows(log, queue uint32, next uint64, reached *atomic.Uint64) 
 func (h *holds) before(log, queue uint32) uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	o := h.queues[heldBy{log, queue}]
+	o := h.queues[queue][log]
 	if o == nil {
 		return 0
 	}
