@@ -1,0 +1,75 @@
+package actor
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/troupestream/troupe/internal/storage/storagefake"
+)
+
+func TestConsumersHearThatTheirQueueIsDeleted(t *testing.T) {
+	b := runningBed(t, storagefake.New())
+	q, other := b.running("q", QueueConfig{}), b.running("other", QueueConfig{})
+	b.send("q", "one")
+	told := make(chan error, 1)
+	c := must[*QueueConsumer](t)(q.Subscribe(b.ctx, ConsumeOptions{Listener: ConsumeListener{Cancelled: func(err error) { told <- err }}}))
+	d := must[*QueueDelivery](t)(c.Next(b.ctx))
+	mustDo(t, q.Delete(b.ctx, QueueDelete{}))
+	if err := await(t, told, "the cancellation"); !errors.Is(err, ErrNoQueue) {
+		t.Errorf("the consumer is told %v", err)
+	}
+	if err := d.AckSync(b.ctx); !errors.Is(err, ErrSettled) {
+		t.Errorf("a delivery of a queue that is gone is acknowledged: %v", err)
+	}
+	if _, err := q.Stats(b.ctx); !errors.Is(err, ErrNoQueue) {
+		t.Errorf("its handle: %v", err)
+	}
+	b.send("other", "two")
+	mustDo(t, b.get(other, 1)[0].AckSync(b.ctx))
+}
+
+// What is altered counts at once, also for what waits.
+func TestAnAlteredQueueGoesOn(t *testing.T) {
+	b := runningBed(t, storagefake.New())
+	q := b.running("q", QueueConfig{})
+	b.send("q", numbers(0, 10)...)
+	b.waits(q, 10)
+	mustDo(t, q.Alter(b.ctx, func(c *QueueConfig) { c.MaxLength = 3 }))
+	s := b.settles(q, "shortened", func(s QueueStats) bool { return s.Dropped == 7 })
+	if s.Ready != 3 {
+		t.Errorf("%+v", s.Counts)
+	}
+	if d := b.get(q, 1)[0]; string(d.Body()) != "7" {
+		t.Errorf("the oldest that is left is %q", d.Body())
+	}
+}
+
+func TestQueueWarnsBeforeItIsFull(t *testing.T) {
+	warnings := make(chan QueueWarning, 10)
+	store := storagefake.New()
+	b := &bed{t, logSystem(t, store, WithOnQueueWarning(func(w QueueWarning) { warnings <- w })), testContext(t)}
+	b.running("q", QueueConfig{MaxLength: 10, Overflow: RejectPublish})
+	b.send("q", numbers(0, 10)...)
+	// It looks once in a second, when something happens.
+	p := b.publisher("", ExchangePublisherOptions{})
+	for {
+		select {
+		case w := <-warnings:
+			if w.Queue != "q" || w.MaxLength != 10 || w.Messages < 8 {
+				t.Errorf("%+v", w)
+			}
+			return
+		case <-b.ctx.Done():
+			t.Fatal("there is no warning")
+		default:
+		}
+		if _, err := p.PublishSync(context.WithoutCancel(b.ctx), &Message{RoutingKey: "q"}); err != nil && !errors.Is(err, ErrQueueFull) {
+			t.Fatal(err)
+		}
+		q := must[*Queue](t)(b.Queue(b.ctx, "q"))
+		for _, d := range must[[]*QueueDelivery](t)(q.Get(b.ctx, 1, 0)) {
+			mustDo(t, d.Requeue())
+		}
+	}
+}
