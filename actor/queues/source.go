@@ -45,6 +45,9 @@ type source[T any] struct {
 // the job comes again as often as the job is begun anew. Of a queue with groups (GroupBy)
 // one message of each group comes per checkpoint.
 //
+// It is told what to acknowledge as the source that it is: one that wraps it, and is not
+// given its Report as well, never acknowledges anything.
+//
 // A job that is to end with its input (runtime.UntilEnd) ends when the queue, with all that
 // was published by the start of the job, has nothing to deliver: messages that are delayed,
 // or in the hands of others, are not waited for. A queue cannot be read from another place:
