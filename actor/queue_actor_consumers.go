@@ -64,6 +64,7 @@ func (q *queueActor) forgetConsumer(name string) {
 
 // settle applies what a consumer says of its deliveries.
 func (q *queueActor) settle(m settle) {
+	k := q.consumers[m.consumer] // it may end with this
 	var refused []error
 	do := func(c queue.Command) {
 		if err := q.apply(c); err != nil {
@@ -84,7 +85,7 @@ func (q *queueActor) settle(m settle) {
 		do(queue.Extend{Consumer: m.consumer})
 	}
 	q.measure()
-	if k := q.consumers[m.consumer]; k != nil {
+	if k != nil {
 		q.hold(heldBack{to: k.pid, message: deliveriesSettled{m.consumer, m.seq, refused}})
 	}
 }

@@ -119,9 +119,10 @@ type ScheduleInfo struct {
 }
 
 // Schedule publishes a message on a schedule, durably: also after a restart, from when
-// the system's schedules are in use again (see Schedules). A schedule of the same name is
-// replaced; if it is the same nothing changes. For each due time there is one publish
-// that succeeds, never before that time, and late by MissedAfter at most.
+// the system's schedules are in use again (see Schedules), which in a runtime.Engine is
+// when it opens. A schedule of the same name is replaced; if it is the same nothing
+// changes. For each due time there is one publish that succeeds, never before that time,
+// and late by MissedAfter at most.
 func (s *System) Schedule(ctx context.Context, schedule Schedule) error {
 	if _, err := schedule.check(); err != nil {
 		return err

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 
 	"github.com/troupestream/troupe/actor"
 )
@@ -47,13 +48,21 @@ func (e *Engine) Bind(ctx context.Context, b actor.Binding) error { return e.sys
 func (e *Engine) Unbind(ctx context.Context, b actor.Binding) error { return e.system.Unbind(ctx, b) }
 
 // wakeQueues starts all queues there are: in those that nobody uses messages expire, and
-// are dead-lettered, when their time has come.
+// are dead-lettered, when their time has come. Schedules publish whoever uses them.
 func (e *Engine) wakeQueues(ctx context.Context) {
-	logs, err := e.store.Logs(ctx, "meta_queues")
-	if err == nil && len(logs) > 0 {
-		_, err = e.system.Queues(ctx)
-	}
+	err := errors.Join(
+		e.wake(ctx, "meta_queues", func() error { _, err := e.system.Queues(ctx); return err }),
+		e.wake(ctx, "meta_schedules", func() error { _, err := e.system.Schedules(ctx); return err }))
 	if err != nil && ctx.Err() == nil {
-		e.log.Warn("queues that nobody uses do not start", "error", err)
+		e.log.Warn("queues or schedules that nobody uses do not start", "error", err)
 	}
+}
+
+// wake calls f if there is a log, so that what was never used takes nothing.
+func (e *Engine) wake(ctx context.Context, log string, f func() error) error {
+	logs, err := e.store.Logs(ctx, log)
+	if err != nil || len(logs) == 0 {
+		return err
+	}
+	return f()
 }
