@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/troupestream/troupe/actor"
+	"github.com/troupestream/troupe/internal/codec"
 	"github.com/troupestream/troupe/internal/dataflow"
 	"github.com/troupestream/troupe/topology"
 )
@@ -116,7 +117,7 @@ func (s *source[T]) open(ctx context.Context, q *actor.Queue, h *holding, bounde
 	if err != nil {
 		return nil, err
 	}
-	r := &reader[T]{source: s, queue: q, consumer: c, holding: h, bounded: bounded, enough: max(o.Prefetch/2, 1)}
+	r := &reader[T]{source: s, queue: q, consumer: c, decoder: codec.DecoderInto(s.queue.codec), holding: h, bounded: bounded, enough: max(o.Prefetch/2, 1)}
 	s.mu.Lock()
 	s.readers[r] = struct{}{}
 	s.mu.Unlock()

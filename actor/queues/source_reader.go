@@ -32,6 +32,7 @@ type reader[T any] struct {
 	source   *source[T]
 	queue    *actor.Queue
 	consumer *actor.QueueConsumer
+	decoder  func([]byte, *T) error
 	holding  *holding
 	bounded  bool // it ends with the queue
 	ended    bool
@@ -140,8 +141,11 @@ func without(all, some []queue.Ref) (rest []queue.Ref) {
 
 func (r *reader[T]) decode(b *topology.Batch[T], d *actor.QueueDelivery) error {
 	record := d.Record()
-	v, err := r.value(record.Value)
-	if err != nil {
+	n := b.Len()
+	var zero T
+	b.Values = append(b.Values, zero)
+	if err := r.value(record.Value, &b.Values[n]); err != nil {
+		b.Values = b.Values[:n]
 		return &dataflow.RecordError{
 			Raw:   append([]byte{}, record.Value...),
 			Where: fmt.Sprintf("queue %s, message %v", r.queue.Name(), d.Ref),
@@ -151,18 +155,17 @@ func (r *reader[T]) decode(b *topology.Batch[T], d *actor.QueueDelivery) error {
 	}
 	if len(record.Headers) > 0 {
 		if c, ok := telemetry.Extract(record.Headers); ok {
-			b.Traces = append(b.Traces, dataflow.Trace{Index: b.Len(), Context: c})
+			b.Traces = append(b.Traces, dataflow.Trace{Index: n, Context: c})
 		}
 	}
-	b.Values = append(b.Values, v)
 	b.Times = append(b.Times, record.Time)
 	return nil
 }
 
 // value decodes a body, by a codec that may be the user's.
-func (r *reader[T]) value(body []byte) (v T, err error) {
+func (r *reader[T]) value(body []byte, v *T) (err error) {
 	defer dataflow.Recovered(&err)
-	return r.source.queue.codec.Decode(body)
+	return r.decoder(body, v)
 }
 
 // Position is what is held.
