@@ -27,7 +27,7 @@ func TestKillNine(t *testing.T) {
 	n := runtimetest.KillLoop(t, k, func(ctx context.Context, l *runtimetest.Life) error {
 		s := killed
 		if !l.Last { // so slow that there is something to kill
-			s.rate = float64(s.shop.orders) / (float64(k.KillCount()) * k.Within.Seconds() / 4)
+			s.rate = float64(s.shop.orders) / (float64(k.KillCount()) * k.Within.Seconds() / 2)
 		}
 		return s.work(ctx, io.Discard, os.Stderr)
 	})

@@ -23,7 +23,7 @@ type Summary struct {
 	Acked         int `json:"acked"`
 	Dead          int `json:"dead"` // that were given up
 	Retries       int `json:"retries"`
-	Redelivered   int `json:"redelivered"` // tasks that were delivered more than once
+	Redelivered   int `json:"redelivered"` // tasks that were, or may have been, delivered before
 
 	cents                 int64 // revenue
 	charged, chargedTwice int   // orders, by the bank
@@ -61,7 +61,8 @@ func (s Summary) print(w io.Writer) {
 	fmt.Fprintf(w, "fraud     %7d alerts\n", s.FraudAlerts)
 	fmt.Fprintf(w, "charged   %7d orders, %d of them twice\n", s.charged, s.chargedTwice)
 	fmt.Fprintf(w, "tasks     %7d = %d acknowledged (%d e-mails, %d invoices) + %d given up\n", s.Tasks, s.Acked, s.sent, s.printed, s.Dead)
-	fmt.Fprintf(w, "retries   %7d, of %d tasks that were delivered again\n", s.Retries, s.Redelivered)
+	fmt.Fprintf(w, "retries   %7d\n", s.Retries)
+	fmt.Fprintf(w, "again     %7d tasks that were, or may have been, delivered before\n", s.Redelivered)
 }
 
 // sumUp sums up what is in the results, the topic, the queues and the ledgers, whichever
