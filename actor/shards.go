@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -12,7 +13,8 @@ import (
 
 // shards are the queue shards of a system that have started: those that have queues.
 type shards struct {
-	since int64 // Unix ms: what arrived before was published in the time of another system
+	since      int64 // Unix ms: what arrived before was published in the time of another system
+	roundBytes int   // see shardConfig.roundBytes; 0: shardRoundBytes
 
 	mu   sync.Mutex
 	open map[int]*pactor.PID
@@ -38,7 +40,7 @@ func (s *System) startShard(d *queueDirectory, number int) (*pactor.PID, error) 
 	if pid := s.shards.open[number]; pid != nil {
 		return pid, nil
 	}
-	config := shardConfig{number: number, roundBytes: shardRoundBytes, watch: d.subscribe, intake: d.intakeOf, renew: d.renew}
+	config := shardConfig{number: number, roundBytes: cmp.Or(s.shards.roundBytes, shardRoundBytes), watch: d.subscribe, intake: d.intakeOf, renew: d.renew}
 	pid, err := s.Spawn("queue-shard/"+strconv.Itoa(number), func() pactor.Actor { return &shard{sys: s, config: config} },
 		asService(), WithChildSupervision(s.queueSupervision()))
 	if err != nil {
