@@ -182,3 +182,32 @@ func checkDue(t *testing.T, b *bed, q *Queue, due int) {
 		t.Errorf("with %d due: %+v, want %+v", due, s.Counts, want)
 	}
 }
+
+// A worker that has left has lost its message to another one. What it says of the message
+// then is refused, and changes nothing for the other.
+func TestSettlingAfterRedeliveryIsRefused(t *testing.T) {
+	settle := map[string]func(*QueueDelivery) error{"ack": (*QueueDelivery).Ack, "nack": (*QueueDelivery).Nack,
+		"reject": (*QueueDelivery).Reject, "requeue": (*QueueDelivery).Requeue}
+	for name, late := range settle {
+		t.Run(name, func(t *testing.T) {
+			b := runningBed(t, storagefake.New())
+			main := b.running("main", QueueConfig{})
+			b.sendNow("main", "task")
+			slow := must[*QueueConsumer](t)(main.Subscribe(b.ctx, ConsumeOptions{}))
+			first := must[*QueueDelivery](t)(slow.Next(b.ctx))
+			mustDo(t, slow.Close(b.ctx))
+			second := b.get(main, 1)[0]
+			if first.Position() != second.Position() || !second.Redelivered() {
+				t.Errorf("%s comes again as %s", describeDelivery(first), describeDelivery(second))
+			}
+			if err := late(first); !errors.Is(err, ErrSettled) {
+				t.Errorf("the late %s: %v", name, err)
+			}
+			if s := must[QueueStats](t)(main.Stats(b.ctx)); s.InFlight != 1 || s.Live != 1 {
+				t.Errorf("after the late %s: %+v", name, s.Counts)
+			}
+			mustDo(t, second.AckSync(b.ctx))
+			b.settles(main, "empty", func(s QueueStats) bool { return s.Acked == 1 && s.Live == 0 })
+		})
+	}
+}
