@@ -106,13 +106,15 @@ func (d *queueDirectory) isNeeded(ctx context.Context, l *logInfo) (bool, error)
 	if from == everything {
 		return false, nil
 	}
-	t, partition, err := d.sys.queueLogs.topic(ctx, l.id, false)
-	if errors.Is(err, ErrNoTopic) {
+	t, err := d.sys.Topic(ctx, l.topic)
+	switch {
+	case errors.Is(err, ErrNoTopic):
+		return false, nil
+	case err != nil:
+		return true, err
+	case t.Incarnation() != l.incarnation:
 		return false, nil
 	}
-	var b Bounds
-	if err == nil {
-		b, err = t.Bounds(ctx, partition)
-	}
-	return from < b.Next, err
+	b, err := t.Bounds(ctx, l.partition)
+	return err != nil || from < b.Next, err
 }
