@@ -67,6 +67,7 @@ type queueRun struct {
 	consumer *QueueConsumer
 	id       string      // of the consumer, to the queue
 	queue    *pactor.PID // nil: not known yet
+	accepted bool        // by the queue, before the consumer began to close
 	over     error       // why it has ended; nil: it has not
 	ctx      context.Context
 	cancel   context.CancelFunc
@@ -120,6 +121,9 @@ func (c *QueueConsumer) awaitReady(ctx context.Context) (*QueueConsumer, error) 
 	case <-c.ended:
 		return nil, cmp.Or(c.Err(), fmt.Errorf("consume queue %s: %w", c.queue, ErrStopped))
 	case <-ctx.Done():
+		if c.isReady() {
+			return c, nil
+		}
 		c.sys.Stop(c.pid)
 		return nil, fmt.Errorf("consume queue %s: %w", c.queue, ctx.Err())
 	}

@@ -150,17 +150,15 @@ func (c *QueueConsumer) awaitHandlers(ctx context.Context) {
 func (a *queueConsumerActor) subscribed(ctx pactor.Context, m queueSubscribed) {
 	c := a.consumer
 	switch {
-	case m.run != a.run || m.run.over != nil || a.closing:
+	case m.run != a.run || m.run.over != nil || a.closing && !m.run.accepted:
 		a.leave(m.run)
 	case m.err == nil:
 		a.retry = 0
 		a.watched = m.run.queue
 		ctx.Watch(a.watched)
-		select {
-		case <-c.ready:
-		default:
-			close(c.ready)
-		}
+		c.mu.Lock()
+		c.accepted(m.run)
+		c.mu.Unlock()
 	default:
 		a.leave(m.run) // it may have been accepted
 		a.interrupted(fmt.Errorf("consume queue %s: %w", c.queue, m.err))
@@ -229,6 +227,15 @@ func (c *QueueConsumer) lingers() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.phase == consumerLingers
+}
+
+// accepted: the queue has the consumer. What it sends says so too, and may be handled,
+// and end the context of Consume, before its answer comes. The lock is held.
+func (c *QueueConsumer) accepted(run *queueRun) {
+	run.accepted = true
+	if !c.isReady() {
+		close(c.ready)
+	}
 }
 
 func (c *QueueConsumer) isReady() bool {

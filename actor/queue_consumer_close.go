@@ -43,13 +43,18 @@ func (c *QueueConsumer) stopHandingOut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.phase = consumerCloses
-	for d := c.hand.take(); d != nil; d = c.hand.take() {
-		c.close(d, fate{kind: fateReturned})
-	}
+	c.giveBack()
 	if c.run.over == nil && c.run.queue != nil {
 		c.flush()
 	}
 	c.wakeNext()
+}
+
+// giveBack gives back what waits. The lock is held.
+func (c *QueueConsumer) giveBack() {
+	for d := c.hand.take(); d != nil; d = c.hand.take() {
+		c.close(d, fate{kind: fateReturned})
+	}
 }
 
 // drain brings the consumer to an end. A subscription that ends meanwhile has left
@@ -57,10 +62,10 @@ func (c *QueueConsumer) stopHandingOut() {
 func (c *QueueConsumer) drain(ctx context.Context) error {
 	c.mu.Lock()
 	run := c.run
-	subscribed := run.over == nil && run.queue != nil && c.isReady()
+	leaves := run.over == nil && run.accepted
 	c.mu.Unlock()
-	if !subscribed {
-		return nil // and what may have been accepted is left by who asked for it
+	if !leaves {
+		return nil // and what is accepted from now on is left by who asked for it
 	}
 	if err := c.farewell(ctx, run, queue.Cancel{Consumer: run.id}); err != nil {
 		return err
@@ -98,12 +103,11 @@ func (c *QueueConsumer) deliver(m delivered) {
 	}
 	c.hand.add(c.run, m.deliveries)
 	if c.phase != consumerWorks { // they have crossed the farewell
-		for d := c.hand.take(); d != nil; d = c.hand.take() {
-			c.close(d, fate{kind: fateReturned})
-		}
+		c.giveBack()
 		c.flush()
 		return
 	}
+	c.accepted(c.run)
 	c.handOut()
 	c.settleDown()
 }

@@ -132,6 +132,28 @@ func TestQueueConsumerConsumeResults(t *testing.T) {
 }
 
 // A second settlement is refused, whoever makes it, with an error that says so.
+// TestQueueConsumerHandlesBeforeTheAnswer: a handler may end the context of Consume, and
+// the queue's answer may come after the first message.
+func TestQueueConsumerHandlesBeforeTheAnswer(t *testing.T) {
+	f := fakes(t, queue.Config{})
+	f.late = make(chan struct{})
+	f.put("only")
+	ctx, cancel := context.WithCancel(testContext(t))
+	c, err := f.sys.newQueueConsumer(ctx, "fake", f, ConsumeOptions{}, func(context.Context, *QueueDelivery) error {
+		cancel()
+		return nil
+	}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-ctx.Done()
+	close(f.late)
+	if err := c.Close(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	f.awaitCounts("the acknowledgement", func(n queue.Counts) bool { return n.Acked == 1 })
+}
+
 func TestQueueConsumerSettleTwice(t *testing.T) {
 	f := fakes(t, queue.Config{})
 	c := f.consume(ConsumeOptions{}, nil)

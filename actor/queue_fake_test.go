@@ -26,6 +26,7 @@ type fakeQueue struct {
 	told    chan settle   // if it is not nil, every settle
 	lose    uint64        // offset of a message without a body; 0: none
 	forget  bool          // keep no journal: there will be no crash
+	late    chan struct{} // if it is not nil, subscriptions are answered when it closes
 }
 
 type (
@@ -159,7 +160,15 @@ func (a *fakeQueueActor) Receive(ctx pactor.Context) {
 		} else {
 			delete(a.consumers, m.Consumer)
 		}
-		a.answer(ctx, err)
+		if a.late == nil {
+			a.answer(ctx, err)
+			break
+		}
+		sender := ctx.Sender()
+		go func() {
+			<-a.late
+			a.sys.Send(sender, queueDone{})
+		}()
 	case queueRequest:
 		a.answer(ctx, a.apply(m.command))
 	case settle:
