@@ -214,7 +214,7 @@ func restoreQueue(c queue.Config, s *queueJournal) (core *queue.Queue, releases 
 		core, err = queue.New(c)
 	}
 	if err == nil {
-		_, releases = core.Snapshot()
+		releases = core.Releases()
 	}
 	if err == nil && len(s.events) > 0 {
 		err = core.Replay(s.events)

@@ -166,9 +166,7 @@ func (c *QueueConsumer) linger() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.phase = consumerLingers
-	for d := c.hand.take(); d != nil; d = c.hand.take() {
-		c.close(d, fate{kind: fateReturned})
-	}
+	c.giveBack()
 	if c.run.over != nil || c.run.queue == nil {
 		return
 	}

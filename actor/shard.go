@@ -187,11 +187,15 @@ func (s *shard) opened(m shardOpened) {
 
 func (s *shard) couldNotOpen(err error) {
 	s.sys.log.Error("a queue shard cannot be opened, and tries again", "shard", s.config.number, "error", err)
+	s.refuseParked(fmt.Errorf("open %s: %w", s.config, err))
+	s.retry()
+}
+
+func (s *shard) refuseParked(err error) {
 	for _, p := range s.parked {
-		s.tell(p.sender, fmt.Errorf("open %s: %w", s.config, err))
+		s.tell(p.sender, err)
 	}
 	s.parked = nil
-	s.retry()
 }
 
 // retry opens the journal again after a pause that grows.
@@ -287,10 +291,7 @@ func (s *shard) drain() {
 }
 
 func (s *shard) abandon() {
-	for _, p := range s.parked {
-		s.tell(p.sender, fmt.Errorf("%s: %w", s.config, ErrStopped))
-	}
-	s.parked = nil
+	s.refuseParked(fmt.Errorf("%s: %w", s.config, ErrStopped))
 	s.unwatch()
 	s.forget()
 }

@@ -85,19 +85,27 @@ func (e *Engine) open(ctx context.Context) (err error) {
 // wakeTopics starts the partitions of all topics there are: those that nobody uses
 // have records to drop, too, when their time has come.
 func (e *Engine) wakeTopics(ctx context.Context) {
-	logs, err := e.store.Logs(ctx, "topic_")
-	if err == nil && len(logs) == 0 {
-		return
-	}
-	all, err := e.system.Topics(ctx)
-	for _, t := range all {
-		if _, wake := e.system.Topic(ctx, t.Name); !errors.Is(wake, actor.ErrNoTopic) {
-			err = errors.Join(err, wake)
+	err := e.wake(ctx, "topic_", func() error {
+		all, err := e.system.Topics(ctx)
+		for _, t := range all {
+			if _, wake := e.system.Topic(ctx, t.Name); !errors.Is(wake, actor.ErrNoTopic) {
+				err = errors.Join(err, wake)
+			}
 		}
-	}
+		return err
+	})
 	if err != nil && ctx.Err() == nil {
 		e.log.Warn("topics that nobody uses keep more than they should", "error", err)
 	}
+}
+
+// wake calls f unless there are no logs of that prefix, so that what was never used takes
+// nothing.
+func (e *Engine) wake(ctx context.Context, prefix string, f func() error) error {
+	if logs, err := e.store.Logs(ctx, prefix); err == nil && len(logs) == 0 {
+		return nil
+	}
+	return f()
 }
 
 func (e *Engine) openStore(ctx context.Context) (storage.Store, error) {

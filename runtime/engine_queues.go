@@ -57,12 +57,3 @@ func (e *Engine) wakeQueues(ctx context.Context) {
 		e.log.Warn("queues or schedules that nobody uses do not start", "error", err)
 	}
 }
-
-// wake calls f if there is a log, so that what was never used takes nothing.
-func (e *Engine) wake(ctx context.Context, log string, f func() error) error {
-	logs, err := e.store.Logs(ctx, log)
-	if err != nil || len(logs) == 0 {
-		return err
-	}
-	return f()
-}

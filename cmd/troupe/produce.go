@@ -102,6 +102,14 @@ func (p *production) run(ctx context.Context, s *session) error {
 
 // publish publishes lines until there are no more, or ctx ends.
 func (p *production) publish(ctx context.Context, to *actor.Publisher, in <-chan line) error {
+	return eachLine(ctx, in, func(text []byte) error {
+		r := p.record(text)
+		return to.PublishFunc(ctx, p.partition, &r, p.settled)
+	})
+}
+
+// eachLine calls f with lines until there are no more, or ctx ends.
+func eachLine(ctx context.Context, in <-chan line, f func(text []byte) error) error {
 	for number := 1; ; number++ {
 		var l line
 		select {
@@ -113,8 +121,7 @@ func (p *production) publish(ctx context.Context, to *actor.Publisher, in <-chan
 			return nil
 		}
 		if l.err == nil {
-			r := p.record(l.text)
-			l.err = to.PublishFunc(ctx, p.partition, &r, p.settled)
+			l.err = f(l.text)
 		}
 		if l.err != nil {
 			return fmt.Errorf("line %d: %w", number, l.err)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"strings"
 	"sync"
 	"time"
@@ -139,24 +138,10 @@ func (p *publication) run(ctx context.Context, s *session, exchange string) erro
 
 // publish publishes lines until there are no more, or ctx ends.
 func (p *publication) publish(ctx context.Context, to *actor.ExchangePublisher, in <-chan line) error {
-	for number := 1; ; number++ {
-		var l line
-		select {
-		case <-ctx.Done():
-			return nil
-		case l = <-in:
-		}
-		if l.err == io.EOF || ctx.Err() != nil {
-			return nil
-		}
-		if l.err == nil {
-			m := p.messageOf(l.text)
-			l.err = to.PublishFunc(ctx, &m, p.settled)
-		}
-		if l.err != nil {
-			return fmt.Errorf("line %d: %w", number, l.err)
-		}
-	}
+	return eachLine(ctx, in, func(text []byte) error {
+		m := p.messageOf(text)
+		return to.PublishFunc(ctx, &m, p.settled)
+	})
 }
 
 // messageOf makes a message of a line.

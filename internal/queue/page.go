@@ -49,16 +49,27 @@ func (q *Queue) want(c *chunk, level int) {
 		return
 	}
 	if len(q.resident)+q.loading >= q.mostResident() {
-		victim := q.leastNeeded()
-		if b := q.waitsInVain(); b != nil {
-			victim = b
-		} else if victim == nil || q.config.isStrict() && !victim.less(level, c) {
-			q.stalled = q.stalled || victim == nil
-			return // enough is in memory, and all of it comes first
+		victim := q.victimFor(c, level)
+		if victim == nil {
+			return
 		}
 		q.evict(victim)
 	}
 	q.load(c)
+}
+
+// victimFor returns the chunk that is to go for another one; nil: enough is in memory,
+// and all of it comes first.
+func (q *Queue) victimFor(c *chunk, level int) *chunk {
+	if b := q.waitsInVain(); b != nil {
+		return b
+	}
+	victim := q.leastNeeded()
+	if victim != nil && q.config.isStrict() && !victim.less(level, c) {
+		return nil
+	}
+	q.stalled = q.stalled || victim == nil
+	return victim
 }
 
 // waitsInVain returns a chunk that has to go though it comes first: it is blocked,

@@ -14,6 +14,16 @@ func (k *consumer) refused(tag uint64) error {
 	return &SettledError{k.name, tag, k.recalled.cause(tag)}
 }
 
+// named returns the consumer and the tags that a command names.
+func (q *Queue) named(name string, tags []uint64, multiple bool) (*consumer, []uint64, error) {
+	k, err := q.consumer(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	tags, err = k.tagsOf(tags, multiple)
+	return k, tags, err
+}
+
 // tagsOf returns the tags that a command names.
 func (k *consumer) tagsOf(tags []uint64, multiple bool) ([]uint64, error) {
 	if !multiple {
@@ -48,11 +58,7 @@ func (q *Queue) land(k *consumer, tag uint64) (flight, bool) {
 }
 
 func (q *Queue) ack(now int64, c Ack) error {
-	k, err := q.consumer(c.Consumer)
-	if err != nil {
-		return err
-	}
-	tags, err := k.tagsOf(c.Tags, c.Multiple)
+	k, tags, err := q.named(c.Consumer, c.Tags, c.Multiple)
 	if err != nil {
 		return err
 	}
@@ -103,11 +109,7 @@ func compareRefs(a, b Ref) int {
 }
 
 func (q *Queue) nack(now int64, c Nack) error {
-	k, err := q.consumer(c.Consumer)
-	if err != nil {
-		return err
-	}
-	tags, err := k.tagsOf(c.Tags, c.Multiple)
+	k, tags, err := q.named(c.Consumer, c.Tags, c.Multiple)
 	if err != nil {
 		return err
 	}

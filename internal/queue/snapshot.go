@@ -44,11 +44,18 @@ func (q *Queue) Snapshot() (state []byte, releases []Release) {
 	w.num(uint64(len(q.feeds)))
 	for _, f := range q.feeds {
 		w.feed(f)
+	}
+	w.history(&q.history)
+	return sum(w.b), q.Releases()
+}
+
+// Releases returns what a snapshot of now would release, or the one does that the queue was
+// just restored from.
+func (q *Queue) Releases() (releases []Release) {
+	for _, f := range q.feeds {
 		releases = append(releases, Release{f.log, f.needed()})
 	}
-	releases = q.keepRelocated(releases)
-	w.history(&q.history)
-	return sum(w.b), releases
+	return q.keepRelocated(releases)
 }
 
 // needed is the first offset that the queue needs.
