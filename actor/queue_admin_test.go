@@ -61,6 +61,26 @@ func TestPeekTakesNothing(t *testing.T) {
 	}
 }
 
+// What is due later is so after a restart as well, when the queue has not read it again.
+func TestWhatIsDelayedIsSoAfterARestart(t *testing.T) {
+	store := storagefake.New()
+	b := &bed{t, NewSystem(store), testContext(t)}
+	q := b.running("q", QueueConfig{})
+	b.publish(b.publisher("", ExchangePublisherOptions{}), &Message{RoutingKey: "q", Body: []byte("later"), Delay: time.Hour})
+	b.waits(q, 1)
+	mustDo(t, b.Close(b.ctx))
+	b = runningBed(t, store.Restart())
+	q = b.running("q", QueueConfig{})
+	b.waits(q, 1)
+	m := must[[]*QueueMessage](t)(q.Peek(b.ctx, 1))[0]
+	if m.Status != queue.StatusDelayed || m.At != m.Due.UnixMilli() {
+		t.Errorf("it is %v at %d, and due at %v", m.Status, m.At, m.Due)
+	}
+	if o := must[queue.Outcome](t)(q.Outcome(b.ctx, m.Position)); o.Status != queue.StatusDelayed || o.At != m.At {
+		t.Errorf("its outcome is %+v", o)
+	}
+}
+
 func TestMoveMovesWhatMatches(t *testing.T) {
 	b := runningBed(t, storagefake.New())
 	from, to := b.running("from", QueueConfig{}), b.running("to", QueueConfig{})
@@ -153,4 +173,43 @@ func TestReplayDeliversWhatWasAcknowledged(t *testing.T) {
 		t.Errorf("%+v", s.Counts)
 	}
 	mustDo(t, c.Close(b.ctx))
+}
+
+// Replayed is what was acknowledged, and with All what has ended in other ways, too.
+func TestPastSaysWhatBecameOfMessages(t *testing.T) {
+	b := runningBed(t, storagefake.New())
+	q := b.running("q", QueueConfig{History: 4})
+	b.send("q", "forgotten", "acked", "rejected", "dropped", "acked, too", "waits")
+	all := b.get(q, 5)
+	for _, d := range []*QueueDelivery{all[0], all[1], all[4]} {
+		mustDo(t, d.AckSync(b.ctx))
+	}
+	mustDo(t, all[2].Reject())
+	mustDo(t, all[3].Requeue())
+	b.settles(q, "as told", func(s QueueStats) bool { return s.Acked == 3 && s.Dropped == 1 && s.Ready == 2 })
+	mustDo(t, q.Drop(b.ctx, all[3].Position()))
+	past := func(o QueueReplay) (texts []string) {
+		for m, err := range q.Past(b.ctx, o) {
+			mustDo(t, err)
+			if m.Status == queue.StatusAcked && (m.Consumer == "" || m.At == 0) {
+				t.Errorf("%q was acknowledged by %q at %d", m.Body, m.Consumer, m.At)
+			}
+			texts = append(texts, string(m.Body)+": "+m.Status.String())
+		}
+		return texts
+	}
+	requireTexts(t, past(QueueReplay{}), "forgotten: gone", "acked: acked", "acked, too: acked")
+	requireTexts(t, past(QueueReplay{Limit: 1}), "forgotten: gone")
+	requireTexts(t, past(QueueReplay{From: time.Now().Add(time.Hour)}))
+	requireTexts(t, past(QueueReplay{To: time.Now().Add(-time.Hour)}))
+	dropped := func(m *QueueMessage) bool { return m.Status == queue.StatusDropped }
+	requireTexts(t, past(QueueReplay{All: true, Filter: dropped}), "rejected: dropped", "dropped: dropped")
+	requireTexts(t, past(QueueReplay{All: true}), "forgotten: gone", "acked: acked", "rejected: dropped", "dropped: dropped", "acked, too: acked")
+	for m, err := range q.Past(b.ctx, QueueReplay{}) {
+		mustDo(t, err)
+		if string(m.Body) != "forgotten" {
+			t.Errorf("after a break comes %q", m.Body)
+		}
+		break
+	}
 }

@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,7 +18,8 @@ type QueueMessage struct {
 	// Position is the log that the message is in, and its offset there: its name.
 	Position queue.Ref
 	// Outcome is where it is: ready, delayed until At, in the hands of Consumer since At,
-	// or being dead-lettered.
+	// or being dead-lettered; of one that the queue does not have any more, what became of
+	// it, as far as that is remembered.
 	queue.Outcome
 	// Message is what was published, without its times: see Published, Due and Expires.
 	Message
@@ -69,9 +71,25 @@ type browsing struct {
 	q *Queue
 	// within is what of a log is gone through.
 	within func(ctx context.Context, log uint32) (offsets, error)
-	// is says which of the messages of a page are meant, with what became of them.
+	// is says which of the messages of a log are meant, with what became of them. They are
+	// in order.
 	is func(*queue.Queue, []queue.Entry) []queue.Outcome
 	f  func(*QueueMessage) error
+}
+
+// browseHeld goes through the messages that the queue has.
+func (q *Queue) browseHeld(ctx context.Context, f func(*QueueMessage) error) error {
+	w := browsing{q: q, within: q.here, is: held, f: f}
+	moves, err := look(ctx, q, (*queue.Queue).Relocated)
+	for turn := range slices.Chunk(moves, browseTurn) {
+		if err == nil {
+			err = w.copies(ctx, turn)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return w.run(ctx)
 }
 
 // errEnough ends the browsing of a log.
@@ -93,6 +111,29 @@ func (w *browsing) run(ctx context.Context) error {
 		}
 	}
 	return err
+}
+
+// copies calls f for messages of the queue that were copied away from their logs, which may
+// not have them any more.
+func (w *browsing) copies(ctx context.Context, moves []queue.Move) error {
+	refs := make([]queue.Ref, len(moves))
+	for i, m := range moves {
+		refs[i] = m.To.Ref
+	}
+	found := map[queue.Ref]*page{}
+	w.q.sys.readPages(ctx, w.q.info.name, refs, func(ref queue.Ref, p *page) { found[ref] = p })
+	outcomes, err := look(ctx, w.q, func(core *queue.Queue) []queue.Outcome { return copiesHeld(core, moves) })
+	for i, m := range moves {
+		p, at := found[m.To.Ref], m.To.Offset
+		if err != nil || p == nil || outcomes[i].Status == queue.StatusUnknown {
+			continue
+		}
+		m.To.Ref = m.From
+		if err = w.message(p, at, m.To, outcomes[i]); errors.Is(err, errEnough) {
+			err = nil
+		}
+	}
+	return cmp.Or(err, ctx.Err())
 }
 
 func (w *browsing) log(ctx context.Context, log uint32) error {
@@ -130,7 +171,7 @@ func (w *browsing) page(ctx context.Context, p *page, entries []queue.Entry) err
 			if outcomes[i].Status == queue.StatusUnknown {
 				continue
 			}
-			if err := w.message(p, e, outcomes[i]); err != nil {
+			if err := w.message(p, e.Offset, e, outcomes[i]); err != nil {
 				return err
 			}
 		}
@@ -138,9 +179,10 @@ func (w *browsing) page(ctx context.Context, p *page, entries []queue.Entry) err
 	return nil
 }
 
-func (w *browsing) message(p *page, e queue.Entry, o queue.Outcome) error {
+// message calls f for a message whose record is on a page.
+func (w *browsing) message(p *page, offset uint64, e queue.Entry, o queue.Outcome) error {
 	var r codec.Record
-	if !p.record(e.Offset, &r) {
+	if !p.record(offset, &r) {
 		return nil
 	}
 	m, err := lookedAt(e, r)
@@ -156,17 +198,45 @@ func (q *Queue) here(ctx context.Context, log uint32) (offsets, error) {
 	return look(ctx, q, func(core *queue.Queue) offsets { return offsets{core.Needed(log), core.Next(log)} })
 }
 
-// held says where those messages are that the queue has.
+// held says where those messages are that the queue has, and whose bodies are at their
+// places.
 func held(core *queue.Queue, entries []queue.Entry) []queue.Outcome {
 	all := make([]queue.Outcome, len(entries))
-	for i, e := range entries {
-		if core.Holds(e.Ref) {
-			if o := core.Outcome(e.Ref); o.Status <= queue.StatusDying {
-				all[i] = o
-			}
+	for i := range entries {
+		if core.Needs(entries[i].Ref) {
+			all[i] = heldOne(core, &entries[i])
 		}
 	}
 	return all
+}
+
+// copiesHeld is held for messages whose bodies are elsewhere.
+func copiesHeld(core *queue.Queue, moves []queue.Move) []queue.Outcome {
+	all := make([]queue.Outcome, len(moves))
+	for i := range moves {
+		e := moves[i].To
+		if e.Ref = moves[i].From; core.Holds(e.Ref) {
+			all[i] = heldOne(core, &e)
+		}
+	}
+	return all
+}
+
+func heldOne(core *queue.Queue, e *queue.Entry) queue.Outcome {
+	o := core.Outcome(e.Ref)
+	if o.Status > queue.StatusDying {
+		return queue.Outcome{}
+	}
+	return dueBy(o, e)
+}
+
+// dueBy is the outcome of a message of which more is known than the queue may have in
+// memory: when it is due.
+func dueBy(o queue.Outcome, e *queue.Entry) queue.Outcome {
+	if o.Status == queue.StatusReady && e.Due > time.Now().UnixMilli() {
+		o.Status, o.At = queue.StatusDelayed, e.Due
+	}
+	return o
 }
 
 // PeekMax is how many messages can be looked at at once.
@@ -179,18 +249,16 @@ func (q *Queue) Peek(ctx context.Context, n int) ([]*QueueMessage, error) {
 		return nil, fmt.Errorf("peek queue %s: %w: it can be 1 to %d messages (PeekMax), not %d", q.info.name, ErrInvalid, PeekMax, n)
 	}
 	var all []*QueueMessage
-	left := 0
-	w := browsing{q: q, is: held, within: func(ctx context.Context, log uint32) (offsets, error) {
-		left = n // of each log
-		return q.here(ctx, log)
-	}, f: func(m *QueueMessage) error {
-		all = append(all, m)
-		if left--; left == 0 {
+	logs := map[uint32]int{} // how many of each
+	err := q.browseHeld(ctx, func(m *QueueMessage) error {
+		if logs[m.Position.Log] == n {
 			return errEnough
 		}
+		logs[m.Position.Log]++
+		all = append(all, m)
 		return nil
-	}}
-	if err := w.run(ctx); err != nil {
+	})
+	if err != nil {
 		return nil, fmt.Errorf("peek queue %s: %w", q.info.name, err)
 	}
 	slices.SortStableFunc(all, func(a, b *QueueMessage) int { return a.Published.Compare(b.Published) })

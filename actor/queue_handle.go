@@ -161,7 +161,20 @@ func (q *Queue) Stats(ctx context.Context) (QueueStats, error) {
 // acknowledged, and so on. How a message ended is remembered for the newest of them: see
 // QueueConfig.History.
 func (q *Queue) Outcome(ctx context.Context, position queue.Ref) (queue.Outcome, error) {
-	return look(ctx, q, func(core *queue.Queue) queue.Outcome { return core.Outcome(position) })
+	o, err := look(ctx, q, func(core *queue.Queue) queue.Outcome { return core.Outcome(position) })
+	if err != nil || o.Status != queue.StatusReady {
+		return o, err
+	}
+	d, err := q.sys.directory(ctx)
+	if err != nil {
+		return o, err
+	}
+	in, _, _ := d.intakeOf(position.Log, q.info.id)
+	loaded, err := q.sys.loadEntries(ctx, in, queue.Load{Log: position.Log, First: position.Offset, Next: position.Offset + 1})
+	if err == nil && len(loaded.Entries) > 0 {
+		o = dueBy(o, &loaded.Entries[0])
+	}
+	return o, err
 }
 
 // look asks the queue's actor something. f must only look.

@@ -68,8 +68,7 @@ type mover struct {
 
 func (q *Queue) move(ctx context.Context, o QueueMove, to func(*QueueMessage, *envelope.Envelope) (string, error)) (QueueMoved, error) {
 	v := mover{q: q, options: o, to: to}
-	w := browsing{q: q, within: q.here, is: held, f: func(m *QueueMessage) error { return v.add(ctx, m) }}
-	err := w.run(ctx)
+	err := q.browseHeld(ctx, func(m *QueueMessage) error { return v.add(ctx, m) })
 	if err == nil {
 		err = v.flush(ctx)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/troupestream/troupe/internal/queue"
@@ -14,23 +15,27 @@ type QueueReplay struct {
 	// From and To are when they arrived: from From to before To. The zero times: as far
 	// as their logs have them.
 	From, To time.Time
-	Filter   func(*QueueMessage) bool // nil: all
-	Limit    int                      // how many at most; 0: no limit
+	// All: also those that the queue remembers to have dead-lettered, expired, dropped or
+	// moved, and not only those that were acknowledged, or that it does not remember
+	// any more (QueueConfig.History): the status of these is "gone".
+	All    bool
+	Filter func(*QueueMessage) bool // nil: all; QueueMessage.Outcome is what became of it
+	Limit  int                      // how many at most; 0: no limit
 }
 
 // replayPause is how long a replay waits at most before it looks again whether its
 // consumer has room.
 const replayPause = 50 * time.Millisecond
 
-// Replay delivers messages again that the queue does not have any more, acknowledged ones
-// above all, to one consumer of it, in the order of their logs, and returns how many. They
-// go there beside all else: to the queue they stay what they are, and other consumers do
-// not notice. They are flagged, with queue.CauseReplay. How far back it goes is how long
-// the logs keep messages: see ExchangeConfig.
+// Replay delivers messages again that the queue does not have any more, to one consumer of
+// it, in the order of their logs, and returns how many. They go there beside all else: to
+// the queue they stay what they are, and other consumers do not notice. They are flagged,
+// with queue.CauseReplay. How far back it goes is how long the logs keep messages: see
+// ExchangeConfig. A message that was copied away because it kept its log from being trimmed
+// is not replayed.
 func (q *Queue) Replay(ctx context.Context, to *QueueConsumer, o QueueReplay) (int, error) {
-	r := queueReplaying{q: q, to: to, options: o, part: max(to.options.Prefetch/2, 1)}
-	w := browsing{q: q, within: r.within, is: gone, f: func(m *QueueMessage) error { return r.add(ctx, m) }}
-	err := w.run(ctx)
+	r := queueReplaying{q: q, to: to, part: max(to.options.Prefetch/2, 1)}
+	err := q.past(ctx, o, func(m *QueueMessage) error { return r.add(ctx, m) })
 	if err == nil {
 		err = r.flush(ctx)
 	}
@@ -40,57 +45,85 @@ func (q *Queue) Replay(ctx context.Context, to *QueueConsumer, o QueueReplay) (i
 	return r.done, nil
 }
 
-type queueReplaying struct {
-	q       *Queue
-	to      *QueueConsumer
-	options QueueReplay
-	part    int // how many at once
-	waiting []queue.Entry
-	done    int
+// Past looks at the messages that Replay would deliver, in that order, and delivers none.
+// An error is the last there is.
+func (q *Queue) Past(ctx context.Context, o QueueReplay) iter.Seq2[*QueueMessage, error] {
+	return func(yield func(*QueueMessage, error) bool) {
+		err := q.past(ctx, o, func(m *QueueMessage) error {
+			if !yield(m, nil) {
+				return errLeft
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errLeft) {
+			yield(nil, fmt.Errorf("past messages of queue %s: %w", q.info.name, err))
+		}
+	}
 }
 
-// within is what a log has of the time in question, of what the queue has read.
-func (r *queueReplaying) within(ctx context.Context, log uint32) (o offsets, err error) {
-	if o, err = r.q.here(ctx, log); err != nil {
-		return o, err
-	}
-	t, partition, err := r.q.sys.queueLogs.topic(ctx, log, false)
-	if err != nil {
-		return o, err
-	}
-	b, err := t.Bounds(ctx, partition)
-	o.first = b.First
-	if err == nil && !r.options.From.IsZero() {
-		o.first, err = t.OffsetAt(ctx, partition, r.options.From)
-	}
-	if err == nil && !r.options.To.IsZero() {
-		var to uint64
-		to, err = t.OffsetAt(ctx, partition, r.options.To)
-		o.next = min(o.next, to)
-	}
-	return o, err
+// errLeft: whoever looked at messages wants no more.
+var errLeft = errors.New("left")
+
+// past calls f for the messages that are meant.
+func (q *Queue) past(ctx context.Context, o QueueReplay, f func(*QueueMessage) error) error {
+	n := 0
+	within := func(ctx context.Context, log uint32) (offsets, error) { return q.arrived(ctx, log, o.From, o.To) }
+	w := browsing{q: q, within: within, is: o.ended, f: func(m *QueueMessage) error {
+		outside := !o.From.IsZero() && m.Published.Before(o.From) || !o.To.IsZero() && !m.Published.Before(o.To)
+		if outside || o.Filter != nil && !o.Filter(m) {
+			return nil
+		}
+		if o.Limit > 0 && n == o.Limit {
+			return errEnough
+		}
+		n++
+		return f(m)
+	}}
+	return w.run(ctx)
 }
 
-// gone says which messages the queue does not have any more.
-func gone(core *queue.Queue, entries []queue.Entry) []queue.Outcome {
-	all := make([]queue.Outcome, len(entries))
-	for i, e := range entries {
-		if !core.Holds(e.Ref) {
-			all[i].Status = queue.StatusGone
+// ended says how those messages have ended that are meant.
+func (o *QueueReplay) ended(core *queue.Queue, entries []queue.Entry) []queue.Outcome {
+	all := core.Ended(entries)
+	for i := range all {
+		if s := all[i].Status; !o.All && s != queue.StatusAcked && s != queue.StatusGone {
+			all[i] = queue.Outcome{}
 		}
 	}
 	return all
 }
 
+// arrived is what a log has of a time, of what the queue has read.
+func (q *Queue) arrived(ctx context.Context, log uint32, from, to time.Time) (o offsets, err error) {
+	if o, err = q.here(ctx, log); err != nil {
+		return o, err
+	}
+	t, partition, err := q.sys.queueLogs.topic(ctx, log, false)
+	if err != nil {
+		return o, err
+	}
+	b, err := t.Bounds(ctx, partition)
+	o.first = b.First
+	if err == nil && !from.IsZero() {
+		o.first, err = t.OffsetAt(ctx, partition, from)
+	}
+	if err == nil && !to.IsZero() {
+		var end uint64
+		end, err = t.OffsetAt(ctx, partition, to)
+		o.next = min(o.next, end)
+	}
+	return o, err
+}
+
+type queueReplaying struct {
+	q       *Queue
+	to      *QueueConsumer
+	part    int // how many at once
+	waiting []queue.Entry
+	done    int
+}
+
 func (r *queueReplaying) add(ctx context.Context, m *QueueMessage) error {
-	o := &r.options
-	outside := !o.From.IsZero() && m.Published.Before(o.From) || !o.To.IsZero() && !m.Published.Before(o.To)
-	if outside || o.Filter != nil && !o.Filter(m) {
-		return nil
-	}
-	if o.Limit > 0 && r.done+len(r.waiting) == o.Limit {
-		return errEnough
-	}
 	r.waiting = append(r.waiting, m.entry)
 	if len(r.waiting) < r.part {
 		return nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/troupestream/troupe/actor"
+	"github.com/troupestream/troupe/internal/queue"
 )
 
 // peekMost is how many messages are shown unless it is said.
@@ -68,9 +69,10 @@ func defineFilter(f *flag.FlagSet, like *filters) {
 // peekedJSON is a message that was looked at in its queue.
 type peekedJSON struct {
 	messageJSON
-	Status    string `json:"status"` // ready, delayed, in flight, dying
-	Consumer  string `json:"consumer,omitempty"`
-	Attempts  int    `json:"attempts"` // that failed
+	Status    string `json:"status"`             // ready, delayed, in flight, dying; acked and others
+	Consumer  string `json:"consumer,omitempty"` // that has it, or acknowledged it
+	Settled   string `json:"settled,omitempty"`  // when it ended, if that is remembered
+	Attempts  int    `json:"attempts"`           // that failed
 	Published string `json:"published"`
 	Due       string `json:"due,omitempty"`
 	Expires   string `json:"expires,omitempty"`
@@ -82,6 +84,9 @@ type peekedJSON struct {
 func peekedOf(m *actor.QueueMessage) peekedJSON {
 	v := peekedJSON{Status: m.Status.String(), Consumer: m.Consumer, Attempts: m.Attempts, Published: moment(m.Published), Due: moment(m.Due), Expires: moment(m.Expires),
 		Origin: m.Origin, Reason: m.Died, Hops: m.Hops}
+	if m.Status > queue.StatusDying && m.At > 0 {
+		v.Settled = clock(m.At)
+	}
 	v.messageJSON = messageJSON{Position: m.Position.String(), Time: moment(m.Timestamp), Exchange: m.Exchange, RoutingKey: m.RoutingKey, Priority: m.Priority,
 		Headers: headersOf(plain(m.Headers)), MessageID: m.MessageID, CorrelationID: m.CorrelationID, ReplyTo: m.ReplyTo, ContentType: m.ContentType, Type: m.Type}
 	v.Key, v.KeyBase64 = stringOf(m.Key)

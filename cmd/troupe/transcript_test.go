@@ -86,6 +86,7 @@ var (
 	someAge     = regexp.MustCompile(`("oldest_seconds":)[0-9.]+|\b\d+\.\d{3}\b`)
 	someLog     = regexp.MustCompile(`(?m)(^|"position":")\d+:`)
 	someBytes   = regexp.MustCompile(`(?m)("bytes":)[1-9]\d*|^(bytes +)\d+|^(\d+  +\d+  +\d+  +\d+  +)[1-9]\d*`)
+	someGet     = regexp.MustCompile(`get-[A-Z2-7]{12}`)
 	someSpace   = regexp.MustCompile(` {3,}`)
 )
 
@@ -95,8 +96,8 @@ func steady(command, out string) string {
 	if strings.Contains(command, "group list") || strings.Contains(command, "group describe") {
 		out = someSpace.ReplaceAllString(someSeconds.ReplaceAllString(out, "${1}S"), "  ")
 	}
-	if strings.Contains(command, "queue get") || strings.Contains(command, "queue peek") || strings.Contains(command, "queue dlq") {
-		out = someLog.ReplaceAllString(out, "${1}LOG:") // publishers at the same time may pass over a number
+	if strings.Contains(command, "queue get") || strings.Contains(command, "queue peek") || strings.Contains(command, "queue replay") || strings.Contains(command, "queue dlq") {
+		out = someGet.ReplaceAllString(someLog.ReplaceAllString(out, "${1}LOG:"), "get-ID") // publishers at the same time may pass over a number
 	}
 	if strings.Contains(command, "queue list") || strings.Contains(command, "queue describe") {
 		out = someSpace.ReplaceAllString(someAge.ReplaceAllString(out, "${1}S"), "  ")

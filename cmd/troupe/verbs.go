@@ -50,7 +50,7 @@ func (s *session) System() *actor.System { return s.sys }
 
 // verbs are all there are, in the order in which they are shown.
 func verbs() []*verb {
-	return slices.Concat(topicVerbs(), []*verb{produceVerb(), consumeVerb()}, groupVerbs(), moveVerbs(), parkVerbs(), exchangeVerbs(), queueVerbs(), queueStateVerbs(), publishVerbs(), peekVerbs(), queueMoveVerbs(), []*verb{getVerb()})
+	return slices.Concat(topicVerbs(), []*verb{produceVerb(), consumeVerb()}, groupVerbs(), moveVerbs(), parkVerbs(), exchangeVerbs(), queueVerbs(), queueStateVerbs(), publishVerbs(), peekVerbs(), queueMoveVerbs(), []*verb{queueReplayVerb(), getVerb()})
 }
 
 // family runs a verb of topics, groups, exchanges or queues.

@@ -154,6 +154,30 @@ func TestOutcome(t *testing.T) {
 	}
 }
 
+// What ended is said of many messages as it is of one.
+func TestEndedSaysWhatOutcomeDoes(t *testing.T) {
+	r := newRig(t, Config{Limits: Limits{ChunkMessages: 4, History: 6}})
+	r.publish(make([]Entry, 12)...)
+	r.must(Subscribe{Consumer: "a", Prefetch: 10})
+	r.must(Ack{Consumer: "a", Tags: []uint64{1, 2, 3, 5, 8, 9}})
+	r.must(Nack{Consumer: "a", Tags: []uint64{6}})
+	r.must(Ack{Consumer: "a", Tags: []uint64{7}})
+	for _, entries := range [][]Entry{r.log, r.log[2:7], r.log[5:6], nil} {
+		for i, got := range r.q.Ended(entries) {
+			var want Outcome
+			if o := r.q.Outcome(entries[i].Ref); o.Status >= StatusAcked {
+				want = o
+			}
+			if got != want {
+				t.Errorf("%v: %+v, want %+v", entries[i].Ref, got, want)
+			}
+		}
+	}
+	if all := r.q.Ended(r.log); all[0].Status != StatusGone || all[4].Status != StatusAcked || all[5].Status != StatusDropped || all[3].Status != StatusUnknown {
+		t.Errorf("%+v", all)
+	}
+}
+
 func TestReplayTouchesNothingElse(t *testing.T) {
 	r := newRig(t, Config{})
 	r.publish(make([]Entry, 4)...)

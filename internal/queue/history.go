@@ -1,6 +1,10 @@
 package queue
 
-import "math"
+import (
+	"cmp"
+	"math"
+	"slices"
+)
 
 // past is how neighbouring messages ended, all in the same way at the same time.
 type past struct {
@@ -69,6 +73,23 @@ func (h *history) find(ref Ref) (past, bool) {
 		}
 	}
 	return past{}, false
+}
+
+// each calls f for those of the messages of one log, in order, whose ends are remembered.
+func (h *history) each(entries []Entry, f func(i int, p *past)) {
+	if len(entries) == 0 {
+		return
+	}
+	for at := h.head; at < len(h.all); at++ {
+		p := &h.all[at]
+		if p.log != entries[0].Log {
+			continue
+		}
+		i, _ := slices.BinarySearchFunc(entries, p.first, func(e Entry, offset uint64) int { return cmp.Compare(e.Offset, offset) })
+		for ; i < len(entries) && entries[i].Offset-p.first < p.n; i++ {
+			f(i, p)
+		}
+	}
 }
 
 func (h *history) setLimit(n int) {

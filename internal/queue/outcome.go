@@ -38,7 +38,7 @@ type Outcome struct {
 	Consumer string // that has it, or has acknowledged it
 	Tag      uint64 // of the delivery
 	At       int64  // delivered, settled, or due then
-	Reason   Reason // why it is dying, dead, expired or dropped
+	Reason   Reason // why it is dying or dead
 	Attempts int    // that failed or were charged
 	// Before is about how many messages of its log wait before it.
 	Before int
@@ -50,7 +50,7 @@ type Outcome struct {
 // settlements remembered.
 func (q *Queue) Outcome(ref Ref) Outcome {
 	if p, found := q.history.find(ref); found {
-		return Outcome{Status: p.how.status(), Consumer: p.who, At: p.at, Reason: p.why, Attempts: int(p.attempts)}
+		return p.outcome()
 	}
 	f := q.feed(ref.Log)
 	if f == nil || ref.Offset >= f.next {
@@ -78,6 +78,28 @@ func (q *Queue) Outcome(ref Ref) Outcome {
 		o.Before = f.before(c, ref.Offset)
 	}
 	return o
+}
+
+func (p *past) outcome() Outcome {
+	return Outcome{Status: p.how.status(), Consumer: p.who, At: p.at, Reason: p.why, Attempts: int(p.attempts)}
+}
+
+// Ended says how those of the messages have ended that the queue does not have any more;
+// of the others the status is StatusUnknown. They are of one log, in order. It costs as
+// much as one Outcome.
+func (q *Queue) Ended(entries []Entry) []Outcome {
+	all := make([]Outcome, len(entries))
+	for i := range entries {
+		if !q.Holds(entries[i].Ref) {
+			all[i].Status = StatusGone
+		}
+	}
+	q.history.each(entries, func(i int, p *past) {
+		if all[i].Status == StatusGone {
+			all[i] = p.outcome()
+		}
+	})
+	return all
 }
 
 // flying looks for a message in the hands of consumers.
