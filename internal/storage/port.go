@@ -23,6 +23,8 @@ type port struct {
 	mu     sync.Mutex
 	closed bool
 	now    *link
+
+	changes sync.WaitGroup // creations and deletions of streams under way; see change
 }
 
 // link is a pair of connections to one instance of a server: large answers to
@@ -128,10 +130,35 @@ func (l *link) close() {
 	}
 }
 
+// change asks the server to make or delete a stream, and waits for it whatever becomes of
+// ctx: the server goes on with what it was asked for when the caller gives up. Were it shut
+// down meanwhile, a new stream would be forgotten half made, with its files open and its
+// goroutines running. So close waits for it, too.
+func (p *port) change(ctx context.Context, f func(context.Context, jetstream.JetStream) error) error {
+	l, err := p.link()
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return ErrClosed
+	}
+	p.changes.Add(1)
+	p.mu.Unlock()
+	defer p.changes.Done()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.opts.Timeout)
+	defer cancel()
+	return apiError(f(ctx, l.js))
+}
+
 func (p *port) close() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.closed = true
+	p.mu.Unlock()
+	p.changes.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.now != nil {
 		p.now.close()
 		p.now = nil
@@ -164,10 +191,6 @@ func (p *port) create(ctx context.Context, name string, d Durability) error {
 			return err
 		}
 	}
-	l, err := p.link()
-	if err != nil {
-		return err
-	}
 	c := jetstream.StreamConfig{
 		Name: name, Subjects: []string{name + ".*"}, Storage: jetstream.FileStorage, Replicas: 1,
 		MaxMsgs: -1, MaxBytes: -1, MaxConsumers: -1, MaxMsgSize: -1, MaxMsgsPerSubject: -1,
@@ -176,13 +199,10 @@ func (p *port) create(ctx context.Context, name string, d Durability) error {
 	if d == Memory {
 		c.Storage = jetstream.MemoryStorage
 	}
-	// The server goes on with what it was asked for when the caller gives up.
-	// Were it shut down meanwhile, the new stream would be forgotten half made,
-	// with its files open and its goroutines running: so this is waited for.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.opts.Timeout)
-	defer cancel()
-	_, err = l.js.CreateStream(ctx, c)
-	return apiError(err)
+	return p.change(ctx, func(ctx context.Context, js jetstream.JetStream) error {
+		_, err := js.CreateStream(ctx, c)
+		return err
+	})
 }
 
 func (p *port) info(ctx context.Context, name string, o ...jetstream.StreamInfoOpt) (*jetstream.StreamInfo, error) {
@@ -214,18 +234,16 @@ func (p *port) purge(ctx context.Context, name string, before uint64) error {
 }
 
 func (p *port) remove(ctx context.Context, name string) error {
-	l, err := p.link()
+	err := p.change(ctx, func(ctx context.Context, js jetstream.JetStream) error {
+		if err := p.srv.Deleting(name); err != nil {
+			return err
+		}
+		return js.DeleteStream(ctx, name)
+	})
 	if err == nil {
-		err = p.srv.Deleting(name)
+		p.srv.Deleted(name)
 	}
-	if err != nil {
-		return err
-	}
-	if err := apiError(l.js.DeleteStream(ctx, name)); err != nil {
-		return err
-	}
-	p.srv.Deleted(name)
-	return nil
+	return err
 }
 
 // witness returns what is known of a log outside its own files, and holds what
