@@ -22,6 +22,7 @@ import (
 const (
 	heldMax      = 60  // messages that a worker keeps before it acknowledges them
 	lastMessages = 100 // that the last life publishes
+	waitingMax   = 500 // messages that wait: the last life has to work on all of them
 )
 
 // openQueue opens the engine of a directory, and its queue of tasks.
@@ -46,7 +47,7 @@ func shopPublisher(ctx context.Context, e *runtime.Engine) (*actor.ExchangePubli
 	if err != nil {
 		return nil, err
 	}
-	return x.NewPublisher(ctx, actor.ExchangePublisherOptions{})
+	return x.NewPublisher(ctx, actor.ExchangePublisherOptions{WaitWhenFull: true})
 }
 
 // untilDone waits until a queue has nothing left.
@@ -165,7 +166,7 @@ func TestKillNineOfQueues(t *testing.T) {
 
 // queueLife publishes and works until it is killed; the last one until all is done.
 func queueLife(ctx context.Context, dir string, l *runtimetest.Life) error {
-	e, q, err := openQueue(ctx, dir, actor.QueueConfig{})
+	e, q, err := openQueue(ctx, dir, actor.QueueConfig{MaxLength: waitingMax, Overflow: actor.RejectPublish})
 	if err != nil {
 		return err
 	}
@@ -174,9 +175,10 @@ func queueLife(ctx context.Context, dir string, l *runtimetest.Life) error {
 		return errors.Join(err, e.Close(ctx))
 	}
 	defer f.Close()
-	c, err := hoard(ctx, q, f, l)
+	var holds atomic.Bool
+	c, err := hoard(ctx, q, f, l, &holds)
 	if err == nil {
-		err = publishTasks(ctx, e, f, l)
+		err = publishTasks(ctx, e, f, l, &holds)
 	}
 	if err == nil {
 		err = untilDone(ctx, q)
@@ -194,8 +196,8 @@ func queueLife(ctx context.Context, dir string, l *runtimetest.Life) error {
 }
 
 // hoard works on the messages: it keeps some for a while, so that there always are some
-// to come again. What happens is written down in its order.
-func hoard(ctx context.Context, q *actor.Queue, f *os.File, l *runtimetest.Life) (*actor.QueueConsumer, error) {
+// to come again, once it holds any. What happens is written down in its order.
+func hoard(ctx context.Context, q *actor.Queue, f *os.File, l *runtimetest.Life, holds *atomic.Bool) (*actor.QueueConsumer, error) {
 	held := make(chan *actor.QueueDelivery, heldMax)
 	var n atomic.Int64
 	ack := func(d *actor.QueueDelivery) error {
@@ -203,7 +205,9 @@ func hoard(ctx context.Context, q *actor.Queue, f *os.File, l *runtimetest.Life)
 			return err
 		}
 		_, err := fmt.Fprintln(f, "acked", string(d.Body()), false)
-		l.Moment()
+		if holds.Load() {
+			l.Moment()
+		}
 		return err
 	}
 	return q.Consume(ctx, actor.ConsumeOptions{Concurrency: 4, ManualAck: true}, func(_ context.Context, d *actor.QueueDelivery) error {
@@ -213,6 +217,7 @@ func hoard(ctx context.Context, q *actor.Queue, f *os.File, l *runtimetest.Life)
 		if l.Last || d.Probation || n.Add(1)%3 > 0 {
 			return ack(d)
 		}
+		holds.Store(true)
 		for {
 			select {
 			case held <- d:
@@ -230,7 +235,7 @@ func hoard(ctx context.Context, q *actor.Queue, f *os.File, l *runtimetest.Life)
 	})
 }
 
-func publishTasks(ctx context.Context, e *runtime.Engine, f *os.File, l *runtimetest.Life) error {
+func publishTasks(ctx context.Context, e *runtime.Engine, f *os.File, l *runtimetest.Life, holds *atomic.Bool) error {
 	p, err := shopPublisher(ctx, e)
 	if err != nil {
 		return err
@@ -244,7 +249,9 @@ func publishTasks(ctx context.Context, e *runtime.Engine, f *os.File, l *runtime
 			if err != nil {
 				panic(err)
 			}
-			l.Moment()
+			if holds.Load() {
+				l.Moment()
+			}
 		})
 		if err != nil {
 			return err

@@ -128,9 +128,9 @@ func (k Kills) life(t *testing.T, r *rand.Rand, n int) bool {
 	t.Helper()
 	moments, after := int64(0), time.Duration(r.Int64N(int64(k.Within)))
 	if k.Moments > 0 && n%2 == 1 {
-		// It kills itself; should it come to fewer moments than that, the
-		// signal still comes.
-		moments, after = 1+r.Int64N(int64(k.Moments)), k.Within
+		// It kills itself, however long that takes on a busy machine; should it
+		// come to fewer moments than that, the signal still comes.
+		moments, after = 1+r.Int64N(int64(k.Moments)), 10*k.Within
 	}
 	p := spawn(t, n, false, moments)
 	if k.Signal != syscall.SIGKILL {
