@@ -32,6 +32,8 @@ type QueueMessage struct {
 	Hops   int
 	// Died is why it was dead-lettered last, in RabbitMQ's words; "": it was not.
 	Died string
+	// Error is what its handler returned then: see Death.
+	Error string
 
 	entry    queue.Entry
 	envelope envelope.Envelope
@@ -54,7 +56,7 @@ func lookedAt(of queue.Entry, r codec.Record) (*QueueMessage, error) {
 	m.Exchange, m.Due, m.Expires = e.Exchange, timeOf(e.Due), timeOf(e.Expires)
 	m.Origin, m.Hops = e.Origin.Queue, e.Hops
 	if len(e.Deaths) > 0 {
-		m.Died = queue.Reason(e.Deaths[0].Reason).String()
+		m.Died, m.Error = queue.Reason(e.Deaths[0].Reason).String(), e.Deaths[0].Error
 	}
 	return m, nil
 }

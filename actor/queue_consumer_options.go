@@ -13,6 +13,9 @@ import (
 const (
 	DefaultPrefetch = 256
 	PrefetchMax     = 65_536
+	// DeathErrorBytes is how much of the error that ended a message its dead letter
+	// says: see Death.
+	DeathErrorBytes = 1024
 )
 
 // QueueHandler works on a message. When it returns nil the message is acknowledged,

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/troupestream/troupe/internal/dataflow"
 	"github.com/troupestream/troupe/internal/queue"
 )
 
@@ -25,6 +27,7 @@ const (
 type fate struct {
 	kind  fateKind
 	delay time.Duration
+	why   string // the error that says so
 }
 
 // retryFate: to the queue, no delay is a negative one.
@@ -32,7 +35,7 @@ func retryFate(delay time.Duration) fate {
 	if delay <= 0 {
 		delay = -1
 	}
-	return fate{fateRetry, delay}
+	return fate{kind: fateRetry, delay: delay}
 }
 
 // fateOf is what the result of a handler says.
@@ -41,25 +44,39 @@ func fateOf(err error) fate {
 		return fate{kind: fateAck}
 	}
 	var again *retryIn // behind the return: it is allocated
+	v := fate{kind: fateFailed}
 	switch {
 	case errors.Is(err, ErrReject):
-		return fate{kind: fateRejected}
+		v.kind = fateRejected
 	case errors.Is(err, ErrReturn):
 		return fate{kind: fateReturned}
 	case errors.As(err, &again):
-		return retryFate(again.delay)
+		v = retryFate(again.delay)
 	}
-	return fate{kind: fateFailed}
+	v.why = whyOf(err)
+	return v
+}
+
+// whyOf is what an error says, as much as a dead letter keeps of it.
+func whyOf(err error) (text string) {
+	failed := dataflow.Protect(func() error { text = err.Error(); return nil })
+	if failed != nil {
+		text = "the error does not say: " + failed.Error()
+	}
+	if len(text) > DeathErrorBytes {
+		text = strings.Clone(text[:DeathErrorBytes]) // what is long is not kept for it
+	}
+	return strings.ToValidUTF8(text, "")
 }
 
 // is says whether a nack is for such fates.
 func (v fate) is(n *queue.Nack) bool {
 	m := v.nack()
-	return n.Requeue == m.Requeue && n.Returned == m.Returned && n.Delay == m.Delay
+	return n.Requeue == m.Requeue && n.Returned == m.Returned && n.Delay == m.Delay && n.Error == m.Error
 }
 
 func (v fate) nack() queue.Nack {
-	return queue.Nack{Requeue: v.kind != fateRejected, Returned: v.kind == fateReturned, Delay: v.delay}
+	return queue.Nack{Requeue: v.kind != fateRejected, Returned: v.kind == fateReturned, Delay: v.delay, Error: v.why}
 }
 
 // Settlements of a consumer go to its queue together. The first goes at once. While it

@@ -117,7 +117,7 @@ func (c *QueueConsumer) next() *QueueDelivery {
 func (c *QueueConsumer) lost(d *QueueDelivery) {
 	c.stats.Lost++
 	c.sys.log.Error("a message of a queue is lost: its log was trimmed by force, or compacted", "queue", c.queue, "message", d.Ref)
-	c.close(d, fate{kind: fateRejected})
+	c.close(d, fate{kind: fateRejected, why: "its log has lost it"})
 	c.flush()
 }
 
@@ -142,7 +142,7 @@ func (c *QueueConsumer) deserted(w *queueWorker) {
 	w.at = nil
 	c.sys.log.Error("the handler of a queue failed", "queue", c.queue, "message", d.Ref, "error", errHandlerGone)
 	if d.isSettled() == nil {
-		c.close(d, fate{kind: fateFailed})
+		c.close(d, fate{kind: fateFailed, why: errHandlerGone.Error()})
 		c.flush()
 	}
 	c.dismiss(w)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/troupestream/troupe/internal/codec"
 	"github.com/troupestream/troupe/internal/envelope"
 )
 
@@ -68,11 +69,25 @@ func (p *deadPublishing) inside(ctx context.Context, exchange string) (*Exchange
 
 func (p *deadPublishing) publish(ctx context.Context, to *ExchangePublisher, i int, e *envelope.Envelope, r *Record) {
 	p.pending++
-	_, err := to.publishInside(ctx, e, r, func(_ Confirmation, err error) { p.ended <- deadEnded{i, err} })
+	told := func(_ Confirmation, err error) { p.ended <- deadEnded{i, err} }
+	_, err := to.publishInside(ctx, e, r, told)
+	if errors.Is(err, codec.ErrLimit) && forgetErrors(e) {
+		_, err = to.publishInside(ctx, e, r, told)
+	}
 	if err != nil {
 		p.pending--
 		p.errs[i] = err
 	}
+}
+
+// forgetErrors makes a dead letter shorter that is too long, if it can: rather that than
+// that it is never written.
+func forgetErrors(e *envelope.Envelope) (had bool) {
+	for i := range e.Deaths {
+		had = had || e.Deaths[i].Error != ""
+		e.Deaths[i].Error = ""
+	}
+	return had
 }
 
 // await waits for all that are under way. At the end of ctx it is not known what became
@@ -112,7 +127,7 @@ func envelopeOfDead(m *deadMessage) (e *deadEnvelope, ok bool) {
 func (e *deadEnvelope) died(info *queueInfo, m *deadMessage, key string) *envelope.Envelope {
 	now := time.Now().UnixMilli()
 	death := envelope.Death{Queue: info.name, Reason: uint8(m.Reason), Count: 1, First: now, Last: now, Exchange: e.Exchange,
-		RoutingKeys: append([]string{e.RoutingKey}, e.CC...), Attempts: m.Attempts}
+		RoutingKeys: append([]string{e.RoutingKey}, e.CC...), Attempts: m.Attempts, Error: m.Error}
 	e.Died(death, envelope.Origin{Queue: info.name, Exchange: e.Exchange, RoutingKey: e.RoutingKey, Log: m.Log, Offset: m.Offset})
 	e.Queues, e.Expires, e.Due = nil, 0, 0
 	if key != "" {

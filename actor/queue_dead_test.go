@@ -3,9 +3,12 @@ package actor
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/troupestream/troupe/internal/codec"
 	"github.com/troupestream/troupe/internal/queue"
 	"github.com/troupestream/troupe/internal/storage"
 	"github.com/troupestream/troupe/internal/storage/storagefake"
@@ -90,15 +93,79 @@ func TestMessagesThatFailTooOftenAreDeadLettered(t *testing.T) {
 	b.send("main", "poison", "good")
 	c := must[*QueueConsumer](t)(main.Consume(b.ctx, ConsumeOptions{}, func(_ context.Context, d *QueueDelivery) error {
 		if string(d.Body()) == "poison" {
-			return errors.New("on purpose")
+			return fmt.Errorf("on purpose, at attempt %d", d.Attempt())
 		}
 		return nil
 	}))
 	letter := b.get(dead, 1)[0]
-	if d := letter.said().Deaths[0]; queue.Reason(d.Reason) != queue.ReasonDeliveryLimit || d.Attempts != 3 {
+	if d := letter.said().Deaths[0]; queue.Reason(d.Reason) != queue.ReasonDeliveryLimit || d.Attempts != 3 || d.Error != "on purpose, at attempt 3" {
 		t.Errorf("its death is %+v", d)
 	}
 	b.settles(main, "empty", func(s QueueStats) bool { return s.Live == 0 && s.Dead == 1 && s.Acked == 1 })
+	mustDo(t, c.Close(b.ctx))
+}
+
+type panics struct{}
+
+func (panics) Error() string { panic("it says nothing") }
+
+// What a handler returned is in the dead letter, whatever it is.
+func TestDeadLettersSayWhatWasWrong(t *testing.T) {
+	b := runningBed(t, storagefake.New())
+	main := b.running("main", QueueConfig{DeliveryLimit: 1, DeadLetterRoutingKey: "dead"})
+	dead := b.running("dead", QueueConfig{})
+	results := map[string]error{
+		"rejected": fmt.Errorf("no address: %w", ErrReject), "late": RetryIn(time.Hour, errors.New("busy")),
+		"long": errors.New(strings.Repeat("é", DeathErrorBytes)), "odd": panics{},
+	}
+	c := must[*QueueConsumer](t)(main.Consume(b.ctx, ConsumeOptions{ManualAck: true}, func(_ context.Context, d *QueueDelivery) error {
+		switch text := string(d.Body()); text {
+		case "panic":
+			panic("on purpose")
+		case "by hand":
+			return d.Reject()
+		default:
+			return results[text]
+		}
+	}))
+	b.send("main", "rejected", "late", "long", "odd", "panic", "by hand")
+	b.waits(dead, 6)
+	said := map[string]string{}
+	for _, m := range must[[]*QueueMessage](t)(dead.Peek(b.ctx, 10)) {
+		said[string(m.Body)] = m.Error
+	}
+	for _, d := range b.get(dead, 6) {
+		if got, body := d.Deaths()[0].Error, string(d.Body()); got != said[body] {
+			t.Errorf("the death of %s says %q, and to look at %q", body, got, said[body])
+		}
+		mustDo(t, d.Ack())
+	}
+	for body, want := range map[string]string{"rejected": "no address: " + ErrReject.Error(), "late": "busy (again in 1h0m0s)",
+		"long": strings.Repeat("é", DeathErrorBytes/2), "by hand": ""} {
+		if said[body] != want {
+			t.Errorf("of %s it says %q, want %q", body, said[body], want)
+		}
+	}
+	if !strings.Contains(said["panic"], "on purpose") || !strings.Contains(said["odd"], "does not say") {
+		t.Errorf("%q, %q", said["panic"], said["odd"])
+	}
+	mustDo(t, c.Close(b.ctx))
+}
+
+// A dead letter that has no room for an error goes without.
+func TestALongMessageDiesWithoutItsError(t *testing.T) {
+	b := runningBed(t, storagefake.New())
+	main := b.running("main", QueueConfig{DeliveryLimit: 1, DeadLetterRoutingKey: "dead"})
+	dead := b.running("dead", QueueConfig{})
+	b.publish(b.publisher("", ExchangePublisherOptions{}), &Message{RoutingKey: "main", Body: make([]byte, codec.DefaultLimits().RecordBytes-600)})
+	c := must[*QueueConsumer](t)(main.Consume(b.ctx, ConsumeOptions{}, func(context.Context, *QueueDelivery) error {
+		return errors.New(strings.Repeat("no", DeathErrorBytes/2))
+	}))
+	d := b.get(dead, 1)[0]
+	if death := d.Deaths()[0]; death.Reason != "delivery-limit" || death.Error != "" {
+		t.Errorf("its death is %+v", death)
+	}
+	mustDo(t, d.Ack())
 	mustDo(t, c.Close(b.ctx))
 }
 

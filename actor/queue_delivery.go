@@ -135,8 +135,13 @@ type Death struct {
 	First, Last time.Time
 	Exchange    string // that it had been published to
 	RoutingKeys []string
-	Attempts    int    // that had failed, the last time
-	Error       string // of the last attempt; "": not known
+	Attempts    int // that had failed, the last time
+	// Error is what the handler returned, or panicked with, at the last attempt, up to
+	// DeathErrorBytes of it; "": it was not that which ended the message (its time, the
+	// length of the queue, a crash, a Nack or Reject by hand), or it is not known: of
+	// more than 10,000 messages that wait for a dead-letter exchange, and where the dead
+	// letter would be too long.
+	Error string
 }
 
 // Exchange is where the message was published to; "" is the default exchange, or a

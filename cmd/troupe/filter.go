@@ -20,7 +20,7 @@ type filter struct {
 	contains bool
 }
 
-const filterForms = "body, key, record-key, exchange, origin, reason, status, id, type, position or header:NAME"
+const filterForms = "body, key, record-key, exchange, origin, reason, error, status, id, type, position or header:NAME"
 
 // String implements flag.Value.
 func (f *filters) String() string { return "" }
@@ -50,6 +50,7 @@ var filterNames = map[string]func(*actor.QueueMessage) string{
 	"exchange":   func(m *actor.QueueMessage) string { return m.Exchange },
 	"origin":     func(m *actor.QueueMessage) string { return m.Origin },
 	"reason":     func(m *actor.QueueMessage) string { return m.Died },
+	"error":      func(m *actor.QueueMessage) string { return m.Error },
 	"status":     func(m *actor.QueueMessage) string { return m.Status.String() },
 	"id":         func(m *actor.QueueMessage) string { return m.MessageID },
 	"type":       func(m *actor.QueueMessage) string { return m.Type },

@@ -78,12 +78,13 @@ type peekedJSON struct {
 	Expires   string `json:"expires,omitempty"`
 	Origin    string `json:"origin,omitempty"` // the queue that it died in first
 	Reason    string `json:"reason,omitempty"` // why it was dead-lettered last
+	Error     string `json:"error,omitempty"`  // that ended it then
 	Hops      int    `json:"hops,omitempty"`   // how often it was dead-lettered
 }
 
 func peekedOf(m *actor.QueueMessage) peekedJSON {
 	v := peekedJSON{Status: m.Status.String(), Consumer: m.Consumer, Attempts: m.Attempts, Published: moment(m.Published), Due: moment(m.Due), Expires: moment(m.Expires),
-		Origin: m.Origin, Reason: m.Died, Hops: m.Hops}
+		Origin: m.Origin, Reason: m.Died, Error: m.Error, Hops: m.Hops}
 	if m.Status > queue.StatusDying && m.At > 0 {
 		v.Settled = clock(m.At)
 	}
@@ -114,7 +115,7 @@ func peekedLine(m *actor.QueueMessage) string {
 }
 
 func deadLine(m *actor.QueueMessage) string {
-	return fmt.Sprintf("%v\t%s\t%s\t%s\t%s", m.Position, m.Origin, m.Died, moment(m.Published), contentText(m))
+	return fmt.Sprintf("%v\t%s\t%s\t%s\t%s\t%s", m.Position, m.Origin, m.Died, cmp.Or(text([]byte(m.Error)), "-"), moment(m.Published), contentText(m))
 }
 
 // contentText is what a message says: routing key, headers, body.

@@ -163,6 +163,7 @@ type mark struct {
 	redelivered bool
 	cause       Cause
 	reason      Reason // not none: it is being dead-lettered
+	text        string // of the error that ended it
 	due         int64  // of a delayed retry
 	group       uint64 // that it holds while its retry is delayed
 	first, last int64  // when attempts failed

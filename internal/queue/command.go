@@ -77,6 +77,9 @@ type (
 		Requeue  bool
 		Returned bool          // with Requeue: it was not tried, and is not charged, nor delayed but by Delay
 		Delay    time.Duration // with Requeue; negative: none
+		// Error is what was wrong, of all of them: it goes into a dead letter that this
+		// makes. The queue keeps it as it is: its length is the caller's to bound.
+		Error string
 	}
 	// Extend says that a consumer is alive and at work on deliveries, all of them
 	// if no tags are given: their settle timeout begins anew.

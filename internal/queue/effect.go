@@ -55,8 +55,9 @@ type Letter struct {
 	Ref
 	Body        Ref // where its body is: at Ref, unless it was relocated
 	Reason      Reason
-	Attempts    int   // that failed or were charged
-	First, Last int64 // when the first and the last attempt failed; 0: none
+	Attempts    int    // that failed or were charged
+	First, Last int64  // when the first and the last attempt failed; 0: none
+	Error       string // of the Nack that ended it; "": it was not that, or is not known
 }
 
 func (Deliver) effect()    {}

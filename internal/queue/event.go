@@ -27,6 +27,7 @@ const (
 	kindPurged
 	kindPaused
 	kindRelocated
+	kindPartedFor // parted, with a text
 )
 
 // readers read an event whose kind was read. What they return may only be applied
@@ -38,11 +39,12 @@ var readers = map[byte]func(r *reader) event{
 	kindStopped:   func(*reader) event { return stopped{} },
 	kindFailed:    readFailed,
 	kindReturned:  readReturned,
-	kindParted:    readParted,
+	kindParted:    func(r *reader) event { return readParted(r) },
 	kindLost:      readLost,
 	kindPurged:    readPurged,
 	kindPaused:    func(r *reader) event { return paused{r.flag(), r.flag()} },
 	kindRelocated: readRelocated,
+	kindPartedFor: readPartedFor,
 }
 
 // readEvent reads one event.

@@ -118,25 +118,40 @@ type parted struct {
 	offset uint64
 	why    Reason
 	at     int64
+	text   string // of an error; "": none
 }
 
-func (parted) kind() byte { return kindParted }
+func (e parted) kind() byte {
+	if e.text != "" {
+		return kindPartedFor
+	}
+	return kindParted
+}
 
 func (e parted) put(w *writer) {
 	w.num(uint64(e.feed.log))
 	w.num(e.offset)
 	w.num(uint64(e.why))
 	w.time(e.at)
+	if e.text != "" {
+		w.text(e.text)
+	}
 }
 
-func readParted(r *reader) event {
-	e := parted{r.feed(), r.offset(), Reason(r.below(uint64(reasons))), r.time()}
+func readParted(r *reader) parted {
+	e := parted{feed: r.feed(), offset: r.offset(), why: r.reason(), at: r.time()}
 	if e.why == ReasonNone {
 		r.fail("a message is dead-lettered for no reason")
 	}
 	return e
 }
 
+func readPartedFor(r *reader) event {
+	e := readParted(r)
+	e.text = r.text()
+	return e
+}
+
 func (e parted) apply(q *Queue) {
-	q.change(e.feed, e.offset, func(m *mark) { m.reason, m.due, m.group = e.why, 0, 0 })
+	q.change(e.feed, e.offset, func(m *mark) { m.reason, m.text, m.due, m.group = e.why, e.text, 0, 0 })
 }

@@ -84,7 +84,7 @@ func (q *Queue) sweepOut(now int64, c *chunk, i int) {
 func (q *Queue) expire(now int64, c *chunk, i int) {
 	w, group := c.where(i), c.slots[i].group
 	q.takeWaiting(c, i)
-	q.part(now, w, group, ReasonExpired)
+	q.part(now, w, group, ReasonExpired, "")
 }
 
 // atOnce says whether a message that has expired may still be delivered: it was

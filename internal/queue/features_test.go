@@ -154,6 +154,82 @@ func TestOutcome(t *testing.T) {
 	}
 }
 
+// The error that ends a message is in its dead letter, also of a queue that is restored
+// before that is written.
+func TestTheLastErrorIsInTheDeadLetter(t *testing.T) {
+	c := Config{DeadLetter: true, DeliveryLimit: 2, Limits: Limits{ChunkMessages: 4}}
+	r := newRig(t, c)
+	r.publish(make([]Entry, 4)...)
+	empty, _ := r.q.Snapshot()
+	var journal []byte
+	var letters []Letter
+	do := func(command Command) {
+		t.Helper()
+		events, effects, err := r.q.Apply(1000, command)
+		if err != nil {
+			t.Fatal(err)
+		}
+		journal = append(journal, events...)
+		for _, e := range effects {
+			if e, is := e.(DeadLetter); is {
+				letters = append(letters, e.Letters...)
+			}
+		}
+	}
+	do(Subscribe{Consumer: "a", Prefetch: 1})
+	do(Nack{Consumer: "a", Tags: []uint64{1}, Error: "no address"})
+	do(Nack{Consumer: "a", Tags: []uint64{2}, Requeue: true, Error: "busy"})
+	do(Nack{Consumer: "a", Tags: []uint64{3}, Requeue: true, Error: "still busy"})
+	do(Nack{Consumer: "a", Tags: []uint64{4}})
+	want := []string{"no address", "still busy", ""}
+	check := func(what string, letters []Letter) {
+		t.Helper()
+		var got []string
+		for _, l := range letters {
+			got = append(got, l.Error)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: the letters say %q, want %q", what, got, want)
+		}
+	}
+	check("at once", letters)
+	snapshot, _ := r.q.Snapshot()
+	again := func(what string, snapshot, journal []byte) {
+		t.Helper()
+		q, err := Restore(c, snapshot)
+		if err == nil {
+			err = q.Replay(journal)
+		}
+		if err != nil {
+			t.Fatal(what, err)
+		}
+		letters, r.q = nil, q
+		do(Recover{})
+		check(what, letters)
+	}
+	again("from a snapshot", snapshot, nil)
+	again("from a journal", empty, journal[:len(journal):len(journal)])
+}
+
+// Where dead letters cannot be written, not all errors are kept.
+func TestNotAllErrorsAreKept(t *testing.T) {
+	r := newRig(t, Config{DeadLetter: true})
+	r.publish(make([]Entry, maxTexts+1)...)
+	r.must(Subscribe{Consumer: "a", Prefetch: maxTexts + 1})
+	r.must(Nack{Consumer: "a", Multiple: true, Error: "no address"})
+	texts := 0
+	for _, c := range r.q.feeds[0].chunks {
+		for _, m := range c.marks {
+			if m.text != "" {
+				texts++
+			}
+		}
+	}
+	if texts != maxTexts {
+		t.Errorf("%d errors are kept", texts)
+	}
+}
+
 // What ended is said of many messages as it is of one.
 func TestEndedSaysWhatOutcomeDoes(t *testing.T) {
 	r := newRig(t, Config{Limits: Limits{ChunkMessages: 4, History: 6}})

@@ -18,7 +18,7 @@ func sample(t testing.TB) (q *Queue, journal []byte) {
 	}
 	for i, c := range []Command{
 		Take{Log: 1, Entries: entries, Next: 40}, Subscribe{Consumer: "a", Prefetch: 3}, Ack{Consumer: "a", Tags: []uint64{1}},
-		Nack{Consumer: "a", Tags: []uint64{2}}, Nack{Consumer: "a", Tags: []uint64{3}, Requeue: true, Delay: 1e9},
+		Nack{Consumer: "a", Tags: []uint64{2}, Error: "no address"}, Nack{Consumer: "a", Tags: []uint64{3}, Requeue: true, Delay: 1e9},
 		Gone{"a"}, Pause{Publishing: true}, Recover{}, Purge{}, Tick{},
 	} {
 		events, _, err := q.Apply(int64(1000+i), c)

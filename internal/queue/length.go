@@ -64,7 +64,7 @@ func (q *Queue) shorten(now int64) (dropped bool) {
 		q.pinned = q.pinned[:0]
 		w, group := c.where(i), c.slots[i].group
 		q.takeWaiting(c, i)
-		q.part(now, w, group, ReasonMaxLength)
+		q.part(now, w, group, ReasonMaxLength, "")
 		dropped = true
 	}
 	return dropped

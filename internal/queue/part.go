@@ -13,16 +13,23 @@ type letter struct {
 	retry  int64 // not sent again before
 }
 
-// part ends a message for a reason: it is dead-lettered, or counted and gone. It
-// must be in no state.
-func (q *Queue) part(now int64, w where, group uint64, why Reason) {
+// maxTexts is how many messages that are being dead-lettered have an error text.
+// More are those of an exchange that is not there: they would fill the memory.
+const maxTexts = 10_000
+
+// part ends a message for a reason: it is dead-lettered, with the text of an error,
+// or counted and gone. It must be in no state.
+func (q *Queue) part(now int64, w where, group uint64, why Reason, text string) {
 	if q.isLost(w) {
 		q.lose(w, group)
 		return
 	}
 	ref := Ref{w.chunk.feed.log, w.offset}
 	if q.config.DeadLetter {
-		q.emit(parted{w.chunk.feed, w.offset, why, now})
+		if len(q.letters) >= maxTexts {
+			text = ""
+		}
+		q.emit(parted{w.chunk.feed, w.offset, why, now, text})
 		w.chunk.dying++
 		q.count.Dying++
 		if w.index >= 0 {
@@ -68,7 +75,7 @@ func (q *Queue) post(now int64) {
 		default:
 			l.sent = true
 			m, _ := l.chunk.mark(l.offset)
-			letters = append(letters, Letter{ref, m.bodyOf(ref), m.reason, m.attempts, m.first, m.last})
+			letters = append(letters, Letter{ref, m.bodyOf(ref), m.reason, m.attempts, m.first, m.last, m.text})
 		}
 	}
 	q.unsent = later

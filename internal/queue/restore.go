@@ -137,13 +137,21 @@ func (r *reader) marks(first, end uint64) map[uint64]mark {
 		}
 		m := mark{attempts: int(r.below(1 << 31)), redelivered: r.flag(), cause: r.cause(), reason: r.reason(), due: r.time(), group: r.num(),
 			first: r.time(), last: r.time(), epoch: r.num()}
-		if r.flag() {
-			e := r.entry()
-			m.body = &e
-		}
+		r.markRest(&m)
 		marks[offset] = m
 	}
 	return marks
+}
+
+func (r *reader) markRest(m *mark) {
+	has := r.below(markBits)
+	if has&markHasBody != 0 {
+		e := r.entry()
+		m.body = &e
+	}
+	if has&markHasText != 0 {
+		m.text = r.text()
+	}
 }
 
 func (r *reader) restoreAhead(f *feed) {

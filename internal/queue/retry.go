@@ -44,8 +44,8 @@ func (q *Queue) charge(now int64, d flight, cause Cause, due int64) {
 }
 
 // fail puts a message whose attempt failed back in its place, to be tried again
-// after a while, or ends it when it was tried too often.
-func (q *Queue) fail(now int64, d flight, cause Cause, delay time.Duration) {
+// after a while, or ends it, with what was wrong, when it was tried too often.
+func (q *Queue) fail(now int64, d flight, cause Cause, delay time.Duration, text string) {
 	wait := delay.Milliseconds()
 	switch {
 	case delay == 0:
@@ -59,7 +59,7 @@ func (q *Queue) fail(now int64, d flight, cause Cause, delay time.Duration) {
 	}
 	if q.config.isEnough(int(d.attempt)) {
 		q.charge(now, d, cause, 0)
-		q.part(now, d.where(), d.group, ReasonDeliveryLimit)
+		q.part(now, d.where(), d.group, ReasonDeliveryLimit, text)
 		return
 	}
 	q.charge(now, d, cause, due)
@@ -81,14 +81,14 @@ func (q *Queue) isSpent(c *chunk, i int) bool {
 func (q *Queue) stopTrying(now int64, c *chunk, i int) {
 	w, group := c.where(i), c.slots[i].group
 	q.takeWaiting(c, i)
-	q.part(now, w, group, ReasonDeliveryLimit)
+	q.part(now, w, group, ReasonDeliveryLimit, "")
 }
 
 // giveBack puts a message that was not worked on back in its place. One that was
 // charged for its last attempt is not tried again.
 func (q *Queue) giveBack(now int64, d flight, cause Cause, wait int64) {
 	if d.charged && q.config.isEnough(int(d.attempt)) {
-		q.part(now, d.where(), d.group, ReasonDeliveryLimit)
+		q.part(now, d.where(), d.group, ReasonDeliveryLimit, "")
 		return
 	}
 	due, group := int64(0), uint64(0)

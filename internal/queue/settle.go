@@ -122,11 +122,11 @@ func (q *Queue) nack(now int64, c Nack) error {
 			}
 		case d.chunk == nil:
 		case !c.Requeue:
-			q.reject(now, d)
+			q.reject(now, d, c.Error)
 		case c.Returned:
 			q.giveBack(now, d, CauseReturned, max(c.Delay, 0).Milliseconds())
 		default:
-			q.fail(now, d, CauseFailed, c.Delay)
+			q.fail(now, d, CauseFailed, c.Delay, c.Error)
 		}
 	}
 	q.countRoom(k)
@@ -135,9 +135,9 @@ func (q *Queue) nack(now int64, c Nack) error {
 }
 
 // reject ends a message that its consumer does not want.
-func (q *Queue) reject(now int64, d flight) {
+func (q *Queue) reject(now int64, d flight, text string) {
 	q.charge(now, d, CauseFailed, 0)
-	q.part(now, d.where(), d.group, ReasonRejected)
+	q.part(now, d.where(), d.group, ReasonRejected, text)
 }
 
 // takeBack takes deliveries from a consumer that crashed, was cancelled, or was too
@@ -150,7 +150,7 @@ func (q *Queue) takeBack(now int64, k *consumer, tags []uint64, cause Cause) {
 			continue
 		}
 		if d.started && cause != CauseReturned {
-			q.fail(now, d, cause, 0)
+			q.fail(now, d, cause, 0, "")
 		} else {
 			q.giveBack(now, d, CauseReturned, 0)
 		}

@@ -191,9 +191,31 @@ func (w *writer) marks(marks map[uint64]mark) {
 		w.time(m.first)
 		w.time(m.last)
 		w.num(m.epoch)
-		if w.flag(m.body != nil); m.body != nil {
-			w.entry(m.body)
-		}
+		w.markRest(&m)
+	}
+}
+
+// What of a mark is there only where its bit is set.
+const (
+	markHasBody = 1 << iota
+	markHasText
+	markBits // above all of them
+)
+
+func (w *writer) markRest(m *mark) {
+	has := uint64(0)
+	if m.body != nil {
+		has |= markHasBody
+	}
+	if m.text != "" {
+		has |= markHasText
+	}
+	w.num(has)
+	if m.body != nil {
+		w.entry(m.body)
+	}
+	if m.text != "" {
+		w.text(m.text)
 	}
 }
 

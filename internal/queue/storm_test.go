@@ -166,6 +166,9 @@ func (w *world) nack() {
 	tag := w.tag(name)
 	h, m := *w.consumers[name], w.held(name, tag)
 	c := Nack{Consumer: name, Tags: []uint64{tag}, Requeue: w.draw(3, "requeue") > 0, Returned: w.draw(2, "returned") == 0}
+	if w.draw(2, "said") == 0 {
+		c.Error = "it failed"
+	}
 	if w.draw(2, "delayed") == 0 {
 		c.Delay = time.Duration(w.draw(1500, "delay")-300) * time.Millisecond
 	}
