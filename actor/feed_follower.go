@@ -1,6 +1,8 @@
 package actor
 
 import (
+	"sync"
+
 	pactor "github.com/asynkron/protoactor-go/actor"
 
 	"github.com/troupestream/troupe/internal/queue"
@@ -59,7 +61,29 @@ func (fo *follower) taken(next uint64) bool {
 // add takes a record of a page among the entries.
 func (fo *follower) add(s *sorter, p *page, i int) {
 	if fo.entries == nil {
-		fo.entries = make([]queue.Entry, 0, min(p.len()-i, fo.usually+fo.usually/4+4))
+		fo.entries = emptyEntries(min(p.len()-i, fo.usually+fo.usually/4+4))
 	}
 	fo.entries = append(fo.entries, s.entry(&fo.in, p, i))
+}
+
+// entryLists are used again, those that have many entries: the queue that takes them is
+// done with them then.
+var entryLists sync.Pool // of *[]queue.Entry
+
+// entriesPooled is from how many on.
+const entriesPooled = 64
+
+func emptyEntries(room int) []queue.Entry {
+	if room >= entriesPooled {
+		if list, ok := entryLists.Get().(*[]queue.Entry); ok {
+			return (*list)[:0]
+		}
+	}
+	return make([]queue.Entry, 0, room)
+}
+
+func releaseEntries(list []queue.Entry) {
+	if cap(list) >= entriesPooled {
+		entryLists.Put(&list)
+	}
 }

@@ -3,6 +3,7 @@ package actor
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/troupestream/troupe/internal/codec"
@@ -86,11 +87,35 @@ func (b *publishedBatch) stored(ack Ack) {
 // Flush and Close return.
 func (b *publishedBatch) settle(sys *System, err error) {
 	b.err = err
-	for _, c := range b.callbacks {
-		sys.guard(b.topic, func() { c.done(b.result(c.index)) })
+	for told := 0; told < len(b.callbacks); { // again behind one that panicked
+		sys.guard(b.topic, func() {
+			for told < len(b.callbacks) {
+				c := &b.callbacks[told]
+				told++
+				c.done(b.result(c.index))
+			}
+		})
 	}
+	releaseCallbacks(b.callbacks)
 	b.callbacks = nil
 	close(b.settled)
+}
+
+// callbackLists are used again: each has room for a batch.
+var callbackLists sync.Pool // of *[]callback
+
+func emptyCallbacks() []callback {
+	if list, ok := callbackLists.Get().(*[]callback); ok {
+		return (*list)[:0]
+	}
+	return nil
+}
+
+func releaseCallbacks(list []callback) {
+	if cap(list) > 0 {
+		clear(list)
+		callbackLists.Put(&list)
+	}
 }
 
 // guard calls a function that somebody wants to be told by what became of records.

@@ -56,6 +56,9 @@ func (l *publisherLane) add(r *Record, size int, done func(Published, error)) (F
 	l.publisher.topic.settings.Load().add(&b.section, r)
 	b.bytes += size
 	if done != nil {
+		if b.callbacks == nil {
+			b.callbacks = emptyCallbacks()
+		}
 		b.callbacks = append(b.callbacks, callback{f.index, done})
 	}
 	full := len(b.section.Records) >= l.publisher.options.BatchBytes

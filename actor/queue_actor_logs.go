@@ -36,6 +36,7 @@ func (q *queueActor) take(m fed) {
 		}
 		q.snapshot.took(begun, m.page == nil)
 	}
+	releaseEntries(m.entries)
 	q.measure()
 	q.tell(m.feed, fedTaken{q.info.id, q.run, m.next})
 }

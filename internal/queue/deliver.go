@@ -71,8 +71,9 @@ func (q *Queue) reorder() {
 	}
 }
 
-// mostAtOnce is for how many deliveries a batch has room at first.
-const mostAtOnce = 1024
+// mostAtOnce is for how many deliveries room is made at once. What one batch has no use
+// for is for the next.
+const mostAtOnce = 512
 
 // hand gives a ready message to a consumer.
 func (q *Queue) hand(now int64, k *consumer, c *chunk, i int, suspect bool) {
@@ -92,8 +93,10 @@ func (q *Queue) hand(now int64, k *consumer, c *chunk, i int, suspect bool) {
 	tag := d.tag
 	*d = flight{tag: tag, chunk: c, offset: s.offset, group: s.group, at: now, expires: s.expires, bytes: s.bytes,
 		priority: s.priority, attempt: uint32(m.attempts) + 1, probation: probation}
-	if k.batch == nil {
-		k.batch = make([]Delivery, 0, min(k.room()+1, q.count.Ready+1, mostAtOnce))
+	if len(k.batch) == 0 {
+		if cap(k.batch) == 0 {
+			k.batch = make([]Delivery, 0, min(k.room()+1, q.count.Ready+1, mostAtOnce))
+		}
 		q.touched = append(q.touched, k)
 	}
 	cause := m.cause
@@ -126,7 +129,7 @@ func (q *Queue) hand(now int64, k *consumer, c *chunk, i int, suspect bool) {
 func (q *Queue) sendBatches() {
 	for i, k := range q.touched {
 		q.tell(Deliver{k.name, k.batch, k.after})
-		k.batch = nil
+		k.batch = k.batch[len(k.batch):]
 		q.touched[i] = nil
 	}
 	q.touched = q.touched[:0]
