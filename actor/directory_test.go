@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -77,6 +78,8 @@ func TestWhatIsDeclaredIsChecked(t *testing.T) {
 		"a predeclared one":        {exchange("amq.topic", ExchangeConfig{Type: Fanout}), ErrConflict, "its Type is topic"},
 		"the default exchange":     {exchange("", ExchangeConfig{}), routing.ErrDefaultExchange, ""},
 		"negative limits":          {queue("q", QueueConfig{MaxLength: -2, MaxHops: -1}), ErrInvalid, "MaxHops"},
+		"a Factor that is none":    {queue("q", QueueConfig{Retry: QueueRetry{First: time.Second, Factor: math.NaN()}}), ErrInvalid, "a retry needs"},
+		"a Jitter that is none":    {queue("q", QueueConfig{Retry: QueueRetry{First: time.Second, Jitter: math.NaN()}}), ErrInvalid, "a retry needs"},
 		"GroupBy":                  {queue("q", QueueConfig{GroupBy: "header:"}), ErrInvalid, "GroupBy"},
 		"nowhere to dead-letter":   {queue("q", QueueConfig{Overflow: RejectPublishDLX}), ErrInvalid, "DeadLetterExchange"},
 		"a topic that is not":      {exchange("x", ExchangeConfig{Topic: "none"}), ErrNoTopic, "none"},
@@ -94,6 +97,9 @@ func TestWhatIsDeclaredIsChecked(t *testing.T) {
 		if !errors.Is(c.err, c.want) || !strings.Contains(fmt.Sprint(c.err), c.says) {
 			t.Errorf("%s: %v", name, c.err)
 		}
+	}
+	if err := queue("another", QueueConfig{}); err != nil { // none of them took the directory with it
+		t.Error(err)
 	}
 }
 

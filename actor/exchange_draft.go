@@ -78,7 +78,13 @@ func (d *draft) times(m *Message, now int64) error {
 }
 
 // millis rounds up: nothing is early.
-func millis(d time.Duration) int64 { return int64((d + time.Millisecond - 1) / time.Millisecond) }
+func millis(d time.Duration) int64 {
+	ms := d.Milliseconds()
+	if d%time.Millisecond > 0 {
+		ms++
+	}
+	return ms
+}
 
 // writeHeaders has the record's headers be the user's, behind a place for the envelope.
 // Those of records are bytes: where some are not texts, the envelope says what they are.

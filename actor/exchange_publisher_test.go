@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -189,6 +190,14 @@ func TestWhatAMessageCannotSay(t *testing.T) {
 	q, _ := p.d.queue("q")
 	if q.ahead() != 0 {
 		t.Errorf("%d messages that were not published take room", q.ahead())
+	}
+}
+
+func TestDelaysAreRoundedUp(t *testing.T) {
+	for d, want := range map[time.Duration]int64{1: 1, time.Millisecond: 1, time.Millisecond + 1: 2, math.MaxInt64: math.MaxInt64/1_000_000 + 1} {
+		if got := millis(d); got != want {
+			t.Errorf("%v is %d ms, want %d", d, got, want)
+		}
 	}
 }
 

@@ -150,7 +150,7 @@ func (c *QueueConfig) check() error {
 		}
 	}
 	if _, err := queue.New(c.core()); err != nil {
-		all = append(all, err)
+		all = append(all, invalid{err})
 	}
 	limit := func(name string, v int64) {
 		add(v < Unlimited, "%s is %d: it cannot be negative, but Unlimited", name, v)
@@ -169,6 +169,11 @@ func (c *QueueConfig) check() error {
 	add(c.Overflow == RejectPublishDLX && !deadLetter, "Overflow is RejectPublishDLX: so there has to be a DeadLetterExchange, or a DeadLetterRoutingKey")
 	return errors.Join(all...)
 }
+
+// invalid is an ErrInvalid in the words of a queue's core.
+type invalid struct{ error }
+
+func (e invalid) Is(target error) bool { return target == ErrInvalid }
 
 // differences says in which fields two configurations of one type differ, by the names
 // of the fields.

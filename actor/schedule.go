@@ -127,6 +127,7 @@ func (s *System) Schedule(ctx context.Context, schedule Schedule) error {
 	if _, err := schedule.check(); err != nil {
 		return err
 	}
+	schedule.Message.Timestamp = time.Time{} // it is the due time, each time
 	return s.tellSchedules(ctx, putSchedule{schedule})
 }
 

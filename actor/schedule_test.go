@@ -224,6 +224,18 @@ func TestScheduleChanges(t *testing.T) {
 	})
 }
 
+// The Timestamp of a scheduled message is its due time, so that of the schedule does not
+// matter, be it one that cannot be stored.
+func TestScheduleWithATimestamp(t *testing.T) {
+	b := runningBed(t, storagefake.New())
+	s := Schedule{Name: "report", Spec: "@hourly", Message: Message{RoutingKey: "reports", Timestamp: time.Unix(1<<40, 0)}}
+	mustDo(t, b.Schedule(b.ctx, s))
+	all := must[[]ScheduleInfo](t)(b.Schedules(b.ctx))
+	if len(all) != 1 || !all[0].Message.Timestamp.IsZero() {
+		t.Errorf("%+v", all)
+	}
+}
+
 // The last due time that was missed is found without going through all of them.
 func TestScheduleLastMissed(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -146,7 +147,7 @@ func (c *Config) check() error {
 		return fmt.Errorf("%w: MaxPriority is %d, it can be 0 to 31", ErrInvalid, c.MaxPriority)
 	case c.Overflow > RejectPublishDLX:
 		return fmt.Errorf("%w: overflow %d does not exist", ErrInvalid, c.Overflow)
-	case c.Retry.First < 0 || c.Retry.Factor < 1 || c.Retry.Jitter < 0 || c.Retry.Jitter > 1:
+	case c.Retry.First < 0 || !(c.Retry.Factor >= 1) || !(c.Retry.Jitter >= 0 && c.Retry.Jitter <= 1) || math.IsInf(c.Retry.Factor, 0): // also of NaN
 		return fmt.Errorf("%w: a retry needs First >= 0, Factor >= 1 and Jitter from 0 to 1", ErrInvalid)
 	case len(c.Weights) > MaxPriorities:
 		return fmt.Errorf("%w: there are %d Weights, and 32 priorities", ErrInvalid, len(c.Weights))

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -433,6 +434,19 @@ func TestConfigIsChecked(t *testing.T) {
 		{Weights: make([]int, 33)}, {StarvationBound: -1}, {Expires: -1}} {
 		if _, err := New(c); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
+// Nothing is too long to wait for: what exceeds a duration is not tried again at once.
+func TestTheLongestRetryIsLong(t *testing.T) {
+	c, err := Config{Retry: Retry{First: math.MaxInt64, Factor: 1e300}}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for attempt := 1; attempt < 4; attempt++ {
+		if ms := c.Retry.delay(attempt, Ref{1, 1}); time.Duration(ms)*time.Millisecond < 200*365*24*time.Hour {
+			t.Errorf("after attempt %d it waits %d ms", attempt, ms)
 		}
 	}
 }

@@ -11,11 +11,11 @@ func (r *Retry) delay(attempts int, ref Ref) int64 {
 		return 0
 	}
 	d := float64(r.First) * math.Pow(r.Factor, float64(max(attempts-1, 0)))
-	d = min(d, float64(r.Max))
+	ms := min(d, float64(r.Max)) / float64(time.Millisecond)
 	if r.Jitter > 0 {
-		d *= 1 - r.Jitter*chance(r.Seed, ref, attempts)
+		ms *= 1 - r.Jitter*chance(r.Seed, ref, attempts)
 	}
-	return max(time.Duration(d).Milliseconds(), 1)
+	return max(int64(ms), 1)
 }
 
 // chance is a number from 0 to 1 that is the same for the same attempt at the same
