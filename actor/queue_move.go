@@ -21,6 +21,7 @@ type QueueMove struct {
 	Rate   float64                  // a second; 0: as fast as it goes
 	DryRun bool                     // only count
 	// Edit changes what is published. nil: nothing. Delay, TTL, CC and BCC have no effect.
+	// It is called where Move is, as Filter.
 	Edit func(*Message)
 }
 
@@ -36,7 +37,8 @@ const moveTurn = 256
 
 // Move moves messages that wait, or are delayed, to another queue; those in the hands of
 // consumers stay. A message is in the other queue before this one lets it go: if the
-// process ends in between it is in both. Its history of deaths goes with it.
+// process ends in between it is in both. Its history of deaths goes with it. Move waits for
+// a queue that is behind, and meanwhile this one delivers what is not moved yet.
 func (q *Queue) Move(ctx context.Context, to string, o QueueMove) (QueueMoved, error) {
 	if to == q.info.name {
 		return QueueMoved{}, fmt.Errorf("move messages of queue %s: %w: it is the same queue", to, ErrInvalid)
@@ -62,12 +64,19 @@ type mover struct {
 	q       *Queue
 	options QueueMove
 	to      func(*QueueMessage, *envelope.Envelope) (queue string, err error)
-	waiting []*QueueMessage
+	waiting map[queue.Ref]toMove
+	refs    []queue.Ref // of what waits, in order
 	done    QueueMoved
 }
 
+// toMove is what is published of a message.
+type toMove struct {
+	envelope envelope.Envelope
+	record   codec.Record
+}
+
 func (q *Queue) move(ctx context.Context, o QueueMove, to func(*QueueMessage, *envelope.Envelope) (string, error)) (QueueMoved, error) {
-	v := mover{q: q, options: o, to: to}
+	v := mover{q: q, options: o, to: to, waiting: map[queue.Ref]toMove{}}
 	err := q.browseHeld(ctx, func(m *QueueMessage) error { return v.add(ctx, m) })
 	if err == nil {
 		err = v.flush(ctx)
@@ -90,8 +99,14 @@ func (v *mover) add(ctx context.Context, m *QueueMessage) error {
 	if o.DryRun {
 		return nil
 	}
-	v.waiting = append(v.waiting, m)
-	if len(v.waiting) < v.turn() {
+	e, record := m.edited(o.Edit)
+	var err error
+	if e.RoutingKey, err = v.to(m, &e); err != nil {
+		return err
+	}
+	e.Queues, e.CC = nil, nil
+	v.waiting[m.Position] = toMove{e, record}
+	if v.refs = append(v.refs, m.Position); len(v.refs) < v.turn() {
 		return nil
 	}
 	return v.flush(ctx)
@@ -105,46 +120,53 @@ func (v *mover) turn() int {
 	return moveTurn
 }
 
+// flush moves what waits. What the other queue is too busy for is tried again, and may
+// be delivered meanwhile.
 func (v *mover) flush(ctx context.Context) error {
-	if len(v.waiting) == 0 {
-		return nil
+	n := len(v.refs)
+	for try := 0; len(v.refs) > 0; try++ {
+		err := v.try(ctx)
+		if err != nil && !errors.Is(err, ErrBackpressure) {
+			return err
+		}
+		if err != nil {
+			if ended := pause(ctx, try); ended != nil {
+				return fmt.Errorf("%w: %w", err, ended)
+			}
+		}
 	}
-	all := v.waiting
-	v.waiting = nil
+	clear(v.waiting)
+	if n > 0 && v.options.Rate > 0 {
+		return sleep(ctx, time.Duration(float64(n)/v.options.Rate*float64(time.Second)))
+	}
+	return nil
+}
+
+// try leaves those messages that it has come too early for.
+func (v *mover) try(ctx context.Context) error {
 	pid, err := v.q.address(ctx)
 	if err != nil {
 		return err
 	}
-	refs := make([]queue.Ref, len(all))
-	for i, m := range all {
-		refs[i] = m.Position
-	}
-	publish := func(ctx context.Context, refs []queue.Ref) []error { return v.publish(ctx, all, refs) }
-	moved, err := Ask[messagesMoved](ctx, v.q.sys, pid, moveMessages{refs, publish})
+	moved, err := Ask[messagesMoved](ctx, v.q.sys, pid, moveMessages{v.refs, v.publish})
 	if err != nil {
 		return err
 	}
 	v.done.Moved += moved.n
-	if moved.err == nil && v.options.Rate > 0 {
-		return sleep(ctx, time.Duration(float64(len(all))/v.options.Rate*float64(time.Second)))
-	}
+	v.refs = moved.early
 	return moved.err
 }
 
 // publish publishes those of the messages that the queue still has.
-func (v *mover) publish(ctx context.Context, all []*QueueMessage, refs []queue.Ref) []error {
+func (v *mover) publish(ctx context.Context, refs []queue.Ref) []error {
 	errs := make([]error, len(refs))
+	receipts := make([]Receipt, len(refs))
 	to, err := v.q.sys.toQueues(ctx)
-	var receipts []Receipt
 	for i, ref := range refs {
-		m := all[slices.IndexFunc(all, func(m *QueueMessage) bool { return m.Position == ref })]
-		var r Receipt
-		if err == nil {
-			r, errs[i] = v.publishOne(ctx, to, m)
-		} else {
-			errs[i] = err
+		if errs[i] = err; err == nil {
+			m := v.waiting[ref]
+			receipts[i], errs[i] = to.publishInside(ctx, &m.envelope, &m.record, nil)
 		}
-		receipts = append(receipts, r)
 	}
 	for i, r := range receipts {
 		if errs[i] == nil {
@@ -161,19 +183,6 @@ func (s *System) toQueues(ctx context.Context) (*ExchangePublisher, error) {
 		return nil, err
 	}
 	return d.inside(ctx, "")
-}
-
-func (v *mover) publishOne(ctx context.Context, to *ExchangePublisher, m *QueueMessage) (r Receipt, err error) {
-	e, record := m.edited(v.options.Edit)
-	if e.RoutingKey, err = v.to(m, &e); err != nil {
-		return r, err
-	}
-	e.Queues, e.CC = nil, nil
-	for try := 0; ; try++ {
-		if r, err = to.publishInside(ctx, &e, &record, nil); !errors.Is(err, ErrBackpressure) || pause(ctx, try) != nil {
-			return r, err
-		}
-	}
 }
 
 // edited is what is published of a message.
@@ -204,8 +213,9 @@ type moveMessages struct {
 }
 
 type messagesMoved struct {
-	n   int
-	err error // of the first that could not be
+	n     int
+	early []queue.Ref // that are to be tried again, if err is an ErrBackpressure
+	err   error       // of the first that could not be
 }
 
 // moveEnded: what was to be moved is published.
@@ -251,7 +261,10 @@ func (q *queueActor) moveEnded(m moveEnded) {
 				done.n++
 			}
 		}
-		if err != nil && done.err == nil {
+		if errors.Is(err, ErrBackpressure) {
+			done.early = append(done.early, ref)
+		}
+		if err != nil && (done.err == nil || errors.Is(done.err, ErrBackpressure)) {
 			done.err = err
 		}
 	}

@@ -34,6 +34,9 @@ const replayPause = 50 * time.Millisecond
 // ExchangeConfig. A message that was copied away because it kept its log from being trimmed
 // is not replayed.
 func (q *Queue) Replay(ctx context.Context, to *QueueConsumer, o QueueReplay) (int, error) {
+	if to == nil {
+		return 0, fmt.Errorf("replay messages of queue %s: %w: there is no consumer to replay to", q.info.name, ErrInvalid)
+	}
 	r := queueReplaying{q: q, to: to, part: max(to.options.Prefetch/2, 1)}
 	err := q.past(ctx, o, func(m *QueueMessage) error { return r.add(ctx, m) })
 	if err == nil {
