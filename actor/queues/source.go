@@ -1,6 +1,7 @@
 package queues
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,14 +56,9 @@ type source[T any] struct {
 // a job that is asked for that is refused.
 func (q Queue[T]) Source(opts ...ConsumerOption) topology.Source[T] {
 	s := &source[T]{queue: q, readers: map[*reader[T]]struct{}{}}
-	s.options = consumeOptions(opts)
-	if s.options.Name == "" {
-		s.options.Name = "job"
-	}
-	if s.options.Prefetch == 0 {
-		s.options.Prefetch = actor.PrefetchMax
-	}
-	s.options.Hold = true
+	o := consumeOptions(opts)
+	s.options = actor.ConsumeOptions{Name: cmp.Or(o.Name, "job"), Prefetch: cmp.Or(o.Prefetch, actor.PrefetchMax),
+		Priority: o.Priority, Exclusive: o.Exclusive, Listener: o.Listener, Hold: true}
 	return s
 }
 

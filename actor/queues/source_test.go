@@ -149,6 +149,21 @@ func TestSourceReadsNoMoreThanItMayHaveInHand(t *testing.T) {
 	b.read(r, 4)
 }
 
+// What a job reads is acknowledged by its checkpoints alone, whatever options it is given.
+func TestOptionsOfHandlersMeanNothingToAJob(t *testing.T) {
+	ctx, sys := engineFor(t)
+	b := newBed(ctx, t, sys, actor.QueueConfig{})
+	b.fill(0, 10)
+	r, _ := b.open(nil, AtMostOnce(), Concurrency(-1), HandlerTimeout(-1))
+	b.read(r, 10)
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.stats(); got.Acked != 0 || got.Ready != 10 {
+		t.Errorf("%+v", got.Counts)
+	}
+}
+
 func TestAJobCanHaveAQueueAlone(t *testing.T) {
 	ctx, sys := engineFor(t)
 	b := newBed(ctx, t, sys, actor.QueueConfig{})
