@@ -45,6 +45,7 @@ type queueActor struct {
 	durable  uint64 // of the core's Sequence
 	held     []heldBack
 	snapshot queueSnapshots
+	linger   journalLinger
 	timer    *time.Timer
 	aging    *time.Timer // of the oldest change without a snapshot
 	letters  letterWriter
@@ -111,6 +112,8 @@ func (q *queueActor) handle(message any, sender *pactor.PID) {
 		q.settle(m)
 	case journalDurable:
 		q.written(m)
+	case lingered:
+		q.lingered()
 	case queueTick:
 		if m.run == q.run {
 			q.apply(queue.Tick{})
@@ -318,7 +321,7 @@ func (q *queueActor) end(err error) {
 	for _, f := range q.feeds {
 		q.tell(f, unfollow{q.info.id})
 	}
-	for _, t := range []*time.Timer{q.timer, q.aging} {
+	for _, t := range []*time.Timer{q.timer, q.aging, q.linger.timer} {
 		if t != nil {
 			t.Stop()
 		}

@@ -86,7 +86,7 @@ func (q *queueActor) settle(m settle) {
 	}
 	q.measure()
 	if k != nil {
-		q.hold(heldBack{to: k.pid, message: deliveriesSettled{m.consumer, m.seq, refused}})
+		q.hold(heldBack{to: k.pid, message: deliveriesSettled{m.consumer, m.seq, refused}, patient: !m.hurry})
 	}
 }
 

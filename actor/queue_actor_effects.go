@@ -16,6 +16,7 @@ type heldBack struct {
 	effect  queue.Effect
 	to      *pactor.PID // of a message that is no effect
 	message any
+	patient bool // nobody waits for it
 }
 
 // effect lets an effect of the core go, now or when its time has come.
@@ -42,6 +43,7 @@ func (q *queueActor) holdUntil(h heldBack) {
 		return
 	}
 	q.held = append(q.held, h)
+	q.linger.urgent = q.linger.urgent || !h.patient
 }
 
 // written lets go what has become durable.
@@ -149,6 +151,9 @@ func (q *queueActor) advance() {
 		return
 	}
 	snapshot, round := q.takeSnapshot()
+	if snapshot == nil && q.lingers() {
+		return
+	}
 	if len(q.events) == 0 && snapshot == nil {
 		if q.draining && !q.snapshot.flying {
 			q.sys.Stop(q.self)
@@ -159,6 +164,7 @@ func (q *queueActor) advance() {
 	if len(q.events) > 0 {
 		w.events, w.sequence, q.flying = q.events, q.core.Sequence(), true
 		q.events, q.spare = q.spare[:0], q.events
+		q.linger.urgent = false
 	}
 	q.sys.Send(q.shard, w)
 }

@@ -86,6 +86,7 @@ func (v fate) nack() queue.Nack {
 const (
 	settleChunks    = 4  // a prefetch full of settlements makes that many messages
 	settlesUnderWay = 16 // messages
+	settlesPatient  = 8  // with more of them the queue is to hurry
 )
 
 // queueSettling is what a consumer has to tell its queue about deliveries. The
@@ -116,9 +117,10 @@ func (s *queueSettling) add(tag uint64, v fate) {
 	s.nacks = append(s.nacks, n)
 }
 
-// due says whether what has collected is to go.
-func (s *queueSettling) due() bool {
-	return s.count > 0 && (s.underWay == 0 || s.count >= s.chunk && s.underWay < settlesUnderWay)
+// due says whether what has collected is to go. starving: the consumer has nothing else,
+// and gets nothing before the queue hears of it.
+func (s *queueSettling) due(starving bool) bool {
+	return s.count > 0 && (s.underWay == 0 || (starving || s.count >= s.chunk) && s.underWay < settlesUnderWay)
 }
 
 // end is the end of the subscription: nothing is answered any more.
@@ -135,10 +137,11 @@ func (s *queueSettling) end(err error) {
 // flush lets go what is due. The lock is held.
 func (c *QueueConsumer) flush() {
 	s := &c.settling
-	if !s.due() {
+	starving := c.hand.fresh == 0 && c.hand.open+s.count >= c.options.Prefetch
+	if !s.due(starving) {
 		return
 	}
-	m := settle{acks: s.acks, nacks: s.nacks}
+	m := settle{acks: s.acks, nacks: s.nacks, hurry: s.underWay >= settlesPatient}
 	s.acks, s.nacks, s.count = make([]uint64, 0, min(cap(s.acks), 2*s.chunk)), nil, 0
 	c.send(m)
 }
@@ -248,7 +251,7 @@ func (c *QueueConsumer) ackAlone(d *QueueDelivery) (chan error, error) {
 		c.settling.waiting = map[uint64]chan error{}
 	}
 	answer := make(chan error, 1)
-	c.settling.waiting[c.send(settle{acks: []uint64{d.Tag}})] = answer
+	c.settling.waiting[c.send(settle{acks: []uint64{d.Tag}, hurry: true})] = answer
 	c.settleDown()
 	return answer, nil
 }

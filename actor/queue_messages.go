@@ -38,6 +38,7 @@ type settle struct {
 	nacks    []queue.Nack // the consumer is filled in by the queue
 	started  []uint64     // each of those on probation is answered with queue.Charged as well
 	extend   bool         // the handlers live: the settle timeout of all it has begins anew
+	hurry    bool         // somebody waits for the answer
 }
 
 // deliveriesSettled answers a settle once it is durable, to the actor that subscribed.
