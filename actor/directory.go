@@ -67,6 +67,8 @@ type exchangeInfo struct {
 	config ExchangeConfig
 	gone   atomic.Bool
 	ids    *rememberedIDs // of its messages
+
+	figures exchangeFigures
 }
 
 func newExchangeInfo(number uint32, name string, c ExchangeConfig) *exchangeInfo {
@@ -97,6 +99,7 @@ type queueInfo struct {
 	shard     int
 	admission *admission
 	settings  atomic.Pointer[QueueConfig]
+	figures   *queueFigures // nil: nobody collects them
 }
 
 func (q *queueInfo) config() *QueueConfig { return q.settings.Load() }

@@ -66,6 +66,9 @@ func (c *declareQueue) apply(d *queueDirectory) (any, error) {
 		return q, differences(q.config(), &c.Config)
 	}
 	d.born = &queueInfo{id: c.ID, name: c.Name, shard: c.Shard, admission: newAdmission(c.Name, &c.Config)}
+	if d.sys.messaging != nil {
+		d.born.figures = new(queueFigures)
+	}
 	d.born.settings.Store(&c.Config)
 	if _, err := d.table.Apply(routing.DeclareTarget{Destination: toQueue(c.Name)}); err != nil {
 		return nil, err

@@ -80,6 +80,7 @@ func (a *mailing) settle() {
 		p.failed.Add(1)
 	} else {
 		p.published.Add(1)
+		p.exchange.figures.published.Add(1)
 		p.deadLettered.Add(uint64(conf.DeadLettered))
 	}
 	p.settle(a.claim, conf, err)

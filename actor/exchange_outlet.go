@@ -96,6 +96,9 @@ func (p *ExchangePublisher) open(ctx context.Context, t *Topic) (*outlet, error)
 	if err != nil {
 		return nil, err
 	}
+	if publisher.meter == nil { // the log is of the exchange alone
+		publisher.meter = p.sys.messaging.Topic(p.exchange.label())
+	}
 	o := &outlet{d: p.d, topic: t, publisher: publisher}
 	o.logs.Store(new([]*logInfo))
 	return o, nil

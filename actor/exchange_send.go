@@ -27,6 +27,7 @@ func (p *ExchangePublisher) sendNew(ctx context.Context, d *draft, claim claim, 
 	if len(d.queues)+len(d.topics)+len(d.full) > 0 {
 		return p.dispatch(ctx, d, claim, done)
 	}
+	p.exchange.figures.unroutable.Add(1)
 	if p.options.Unroutable == FailUnroutable {
 		return Receipt{}, d.unroutable()
 	}

@@ -8,6 +8,7 @@ import (
 	pactor "github.com/asynkron/protoactor-go/actor"
 
 	"github.com/troupestream/troupe/internal/queue"
+	"github.com/troupestream/troupe/internal/telemetry"
 )
 
 // queueActor is a queue.
@@ -50,6 +51,8 @@ type queueActor struct {
 	aging    *time.Timer // of the oldest change without a snapshot
 	letters  letterWriter
 	meter    queueMeter
+	tally    queueTally
+	delivers *telemetry.TopicMeter
 
 	waiting queue.Counter // as publishers know it
 	paused  bool
@@ -70,7 +73,8 @@ func (queueTick) IgnoreDeadLetterLogging() {}
 const queueParked = 16_384
 
 func newQueueActor(s *shard, info *queueInfo) *queueActor {
-	return &queueActor{sys: s.sys, shard: s.self, intake: s.config.intake, info: info, config: info.config().core(), run: partitionRuns.Add(1)}
+	return &queueActor{sys: s.sys, shard: s.self, intake: s.config.intake, info: info, config: info.config().core(), run: partitionRuns.Add(1),
+		delivers: s.sys.messaging.Topic(info.name)}
 }
 
 // Receive implements pactor.Actor.
@@ -201,6 +205,7 @@ func (q *queueActor) restore(m queueState) {
 		q.apply(queue.Recover{})
 	}
 	q.waiting, q.paused = core.Waiting(), core.Paused().Publishing
+	q.info.figures.opens(core)
 	q.info.admission.opens(q.waiting, q.paused)
 	parked := q.parked
 	q.parked = nil

@@ -34,6 +34,10 @@ func (q *queueActor) deliver(e queue.Deliver) {
 	if k == nil {
 		return
 	}
+	if q.info.figures != nil {
+		q.tally.deliver(e.Deliveries)
+		q.delivers.Delivered(len(e.Deliveries))
+	}
 	all, missing := q.withPages(e.Deliveries)
 	if missing == 0 && len(k.outbox) == 0 {
 		q.tell(k.pid, delivered{e.Consumer, all})

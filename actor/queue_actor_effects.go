@@ -147,6 +147,7 @@ func (q *queueActor) advance() {
 		return
 	}
 	q.door()
+	q.info.figures.tell(q)
 	if q.flying {
 		return
 	}

@@ -25,6 +25,7 @@ const (
 type lettersWritten struct {
 	run     uint64
 	durable []queue.Ref
+	why     [queue.Reasons]uint64 // of these
 	failed  []queue.Ref
 	err     error // of the first that failed
 }
@@ -58,6 +59,7 @@ func (s *System) writeLetters(ctx context.Context, run uint64, info *queueInfo, 
 	for i, err := range s.publishDead(ctx, info, s.readLetters(ctx, info, letters)) {
 		if err == nil {
 			done.durable = append(done.durable, letters[i].Ref)
+			done.why[letters[i].Reason]++
 			continue
 		}
 		done.failed = append(done.failed, letters[i].Ref)
@@ -100,6 +102,7 @@ func (q *queueActor) lettersWritten(m lettersWritten) {
 	}
 	if len(m.durable) > 0 {
 		q.letters.failures = 0
+		q.tally.die(m.why)
 		q.apply(queue.DeadLettered{Refs: m.durable})
 	}
 	if len(m.failed) == 0 {

@@ -19,6 +19,7 @@ func (e *Engine) snapshot() telemetry.Snapshot {
 	e.logs.measure(&s)
 	e.compactions.measure(&s)
 	e.system.MeasureConsumers(&s)
+	e.system.MeasureQueues(&s)
 	return s
 }
 

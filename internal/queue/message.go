@@ -37,6 +37,12 @@ const (
 	causes
 )
 
+// Causes and Reasons are how many there are.
+const (
+	Causes  = int(causes)
+	Reasons = int(reasons)
+)
+
 var causeNames = [causes]string{"", "failed", "returned", "crash", "timeout", "replay"}
 
 // String returns one word; that of CauseNone is empty.

@@ -34,6 +34,10 @@ func busy() Snapshot {
 		Groups:     []GroupStats{{Group: "cooks", Retries: 9, DeadLetters: 2, Skipped: 1, Parked: 5, Waiting: 3, Replayed: 8}},
 		Consumed: []ConsumedStats{{Group: "cooks", Topic: "orders", Lag: 10, ParkedKeys: 1, Stalled: true}, {Group: "cooks", Topic: "orders", Lag: 7, ParkedKeys: 2},
 			{Group: "waiters", Topic: "orders", Lag: -1}},
+		Queues: []QueueStats{{Queue: "emails", Messages: []Part{{"ready", 7}, {"in_flight", 2}}, Bytes: 900, Consumers: 3, Oldest: 996_000,
+			Published: 60, Delivered: 55, Settled: []Part{{"acked", 50}, {"dead", 1}}, Redelivered: []Part{{"failed", 4}}, DeadLetters: []Part{{"rejected", 1}}},
+			{Queue: "idle"}},
+		Exchanges: []ExchangeStats{{Exchange: "orders", Published: 61, Unroutable: 5}},
 	}
 }
 
@@ -135,6 +139,20 @@ func TestInstruments(t *testing.T) {
 		"troupe.consumer.dead_letters{group=cooks}":                    2,
 		"troupe.consumer.skipped_records{group=cooks}":                 1,
 		"troupe.telemetry.dropped_series{}":                            0,
+		"troupe.queue.messages{queue=emails,state=ready}":              7,
+		"troupe.queue.messages{queue=emails,state=in_flight}":          2,
+		"troupe.queue.size{queue=emails}":                              900,
+		"troupe.queue.oldest_age{queue=emails}":                        4,
+		"troupe.queue.oldest_age{queue=idle}":                          0,
+		"troupe.queue.consumers{queue=emails}":                         3,
+		"troupe.queue.published{queue=emails}":                         60,
+		"troupe.queue.delivered{queue=emails}":                         55,
+		"troupe.queue.settled{outcome=acked,queue=emails}":             50,
+		"troupe.queue.settled{outcome=dead,queue=emails}":              1,
+		"troupe.queue.redelivered{cause=failed,queue=emails}":          4,
+		"troupe.queue.dead_letters{queue=emails,reason=rejected}":      1,
+		"troupe.exchange.published{exchange=orders}":                   61,
+		"troupe.exchange.unroutable{exchange=orders}":                  5,
 	} {
 		if v, ok := got[name]; !ok || math.Abs(v-want) > 1e-9 {
 			t.Errorf("%s = %v (present: %v), want %v", name, v, ok, want)
@@ -209,6 +227,7 @@ func TestOffCostsNothing(t *testing.T) {
 		began := meter.Now()
 		meter.Sent(256, began, nil)
 		meter.Received(256, began, nil)
+		meter.Delivered(256)
 		meter.Processed(began, nil)
 		meter.Settled(began, began)
 		instruments.CheckpointCompleted("j", 1)

@@ -10,7 +10,8 @@ import (
 )
 
 // Messaging are the metrics that the messaging conventions ask for. They are
-// about topics, and are recorded once per batch. A nil *Messaging is off.
+// about topics, exchanges and queues, and are recorded once per batch. A nil *Messaging is
+// off.
 type Messaging struct {
 	sent, consumed     metric.Int64Counter
 	operation, process metric.Float64Histogram
@@ -29,7 +30,7 @@ func NewMessaging(m metric.Meter) (*Messaging, error) {
 // operationBuckets are the bounds that the conventions advise, in seconds.
 var operationBuckets = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
 
-// TopicMeter records the operations on one topic. It is safe for concurrent use,
+// TopicMeter records the operations on one topic, exchange or queue. It is safe for concurrent use,
 // and nil is off.
 type TopicMeter struct {
 	messaging *Messaging
@@ -43,7 +44,7 @@ type outcome struct {
 	took  []metric.RecordOption
 }
 
-// Topic returns the meter of a topic.
+// Topic returns the meter of a topic, exchange or queue.
 func (m *Messaging) Topic(name string) *TopicMeter {
 	if m == nil {
 		return nil
@@ -97,6 +98,14 @@ func (t *TopicMeter) Sent(records int, began time.Time, err error) {
 func (t *TopicMeter) Received(records int, began time.Time, err error) {
 	if t != nil {
 		t.client(Receive, t.messaging.consumed, records, began, err)
+	}
+}
+
+// Delivered tells of so many messages that a queue has handed to a consumer, of its own
+// accord: that has no duration.
+func (t *TopicMeter) Delivered(messages int) {
+	if t != nil {
+		t.messaging.consumed.Add(context.Background(), int64(messages), t.usual[Receive].count...)
 	}
 }
 

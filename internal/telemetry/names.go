@@ -12,7 +12,8 @@ const Scope = "github.com/troupestream/troupe"
 const System = "troupe"
 
 // Attributes of spans and of the conventions' metrics, as OpenTelemetry's messaging
-// conventions (v1.44.0) name them. A destination is always a topic.
+// conventions (v1.44.0) name them. A destination is a topic; of metrics, also an exchange
+// or a queue.
 const (
 	attrSystem        = attribute.Key("messaging.system")
 	attrOperationName = attribute.Key("messaging.operation.name")
@@ -44,6 +45,11 @@ const (
 	labelGroup     = attribute.Key("group")
 	labelPartition = attribute.Key("partition")
 	labelReason    = attribute.Key("reason")
+	labelQueue     = attribute.Key("queue")
+	labelExchange  = attribute.Key("exchange")
+	labelState     = attribute.Key("state")
+	labelOutcome   = attribute.Key("outcome")
+	labelCause     = attribute.Key("cause")
 )
 
 // Operation is what is done with records, in the words of the conventions. It
@@ -101,6 +107,8 @@ var (
 	perPartition = []attribute.Key{labelTopic, labelPartition}
 	perGroup     = []attribute.Key{labelGroup}
 	perConsumed  = []attribute.Key{labelGroup, labelTopic}
+	perQueue     = []attribute.Key{labelQueue}
+	perExchange  = []attribute.Key{labelExchange}
 )
 
 // The metrics. Prometheus turns "troupe.operator.records.in" with the unit
@@ -152,6 +160,17 @@ var (
 	groupLetters   = metricName{"troupe.consumer.dead_letters", counter, "{record}", "Records that consumers sent to a dead-letter topic.", perGroup}
 	groupSkipped   = metricName{"troupe.consumer.skipped_records", counter, "{record}", "Records that consumers passed over on the user's orders.", perGroup}
 	groupReplayed  = metricName{"troupe.consumer.replayed_records", counter, "{record}", "Records that were replayed to one consumer of a group.", perGroup}
+	queueMessages  = metricName{"troupe.queue.messages", gauge, "{message}", "Messages in a queue, by where they are.", []attribute.Key{labelQueue, labelState}}
+	queueSize      = metricName{"troupe.queue.size", gauge, "By", "Bytes of the bodies that wait in a queue.", perQueue}
+	queueAge       = metricName{"troupe.queue.oldest_age", gauge, "s", "Age of the oldest message of a queue.", perQueue}
+	queueConsumers = metricName{"troupe.queue.consumers", gauge, "{consumer}", "Consumers of a queue.", perQueue}
+	queuePublished = metricName{"troupe.queue.published", counter, "{message}", "Messages that a queue has taken in.", perQueue}
+	queueDelivered = metricName{"troupe.queue.delivered", counter, "{message}", "Deliveries of messages to consumers, the first and others.", perQueue}
+	queueAgain     = metricName{"troupe.queue.redelivered", counter, "{message}", "Deliveries of messages that were delivered before.", []attribute.Key{labelQueue, labelCause}}
+	queueSettled   = metricName{"troupe.queue.settled", counter, "{message}", "Messages that have left a queue, by what became of them.", []attribute.Key{labelQueue, labelOutcome}}
+	queueLetters   = metricName{"troupe.queue.dead_letters", counter, "{message}", "Messages that a queue has dead-lettered.", []attribute.Key{labelQueue, labelReason}}
+	exchangeSent   = metricName{"troupe.exchange.published", counter, "{message}", "Messages that were confirmed to publishers of an exchange.", perExchange}
+	exchangeLost   = metricName{"troupe.exchange.unroutable", counter, "{message}", "Messages that no binding of an exchange matched: refused, or dropped.", perExchange}
 	droppedSeries  = metricName{"troupe.telemetry.dropped_series", gauge, "{series}", "Series left out because a metric had more than the limit.", nil}
 )
 
@@ -162,7 +181,7 @@ var (
 	perOperation = []attribute.Key{attrSystem, attrDestination, attrOperationName, attrOperationType, attrErrorType}
 )
 
-// The metrics of the conventions, for topics, with their names, units and
+// The metrics of the conventions, for topics, exchanges and queues, with their names, units and
 // descriptions.
 var (
 	sentMessages     = metricName{"messaging.client.sent.messages", counter, "{message}", "Number of messages producer attempted to send to the broker.", perMessages}
@@ -182,6 +201,8 @@ var metrics = []*metricName{
 	&checkpointAge, &checkpointFail, &jobRestarts, &logAppends, &logBytes, &appendTime,
 	&compactRuns, &compactFails, &compactIn, &compactOut, &compactRead, &compactWritten, &compactTime, &tombstones, &partitionEnd,
 	&groupLag, &groupParked, &groupStalled, &groupParkings, &groupRetries, &groupWaiting, &groupLetters, &groupSkipped, &groupReplayed,
+	&queueMessages, &queueSize, &queueAge, &queueConsumers, &queuePublished, &queueDelivered, &queueAgain, &queueSettled, &queueLetters,
+	&exchangeSent, &exchangeLost,
 	&droppedSeries,
 }
 

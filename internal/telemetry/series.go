@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"strconv"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -100,6 +101,7 @@ func (c *collection) observe(s *Snapshot) {
 	c.logs(s)
 	c.compactions(s)
 	c.consumers(s)
+	c.queues(s)
 	c.observer.ObserveInt64(c.ints[droppedSeries.name], int64(c.dropped))
 }
 
@@ -191,4 +193,36 @@ func (c *collection) consumers(s *Snapshot) {
 		}
 		return 0
 	})
+}
+
+func (c *collection) queues(s *Snapshot) {
+	type E = QueueStats
+	queue := func(e *E) labels { return labels{e.Queue} }
+	sum := func(m *metricName, value func(*E) int64) { field(c, m, s.Queues, add, queue, value) }
+	sum(&queueSize, func(e *E) int64 { return e.Bytes })
+	sum(&queueConsumers, func(e *E) int64 { return e.Consumers })
+	sum(&queuePublished, func(e *E) int64 { return e.Published })
+	sum(&queueDelivered, func(e *E) int64 { return e.Delivered })
+	each(c, &queueAge, s.Queues, highest, func(e *E) (labels, float64, bool) {
+		if e.Oldest == 0 {
+			return queue(e), 0, true
+		}
+		return queue(e), max(s.Now.Sub(time.UnixMilli(e.Oldest)).Seconds(), 0), true
+	})
+	parts := func(m *metricName, of func(*E) []Part) {
+		t := newTable()
+		for i := range s.Queues {
+			for _, p := range of(&s.Queues[i]) {
+				t.combine(labels{s.Queues[i].Queue, p.Name}, float64(p.N), add)
+			}
+		}
+		c.report(m, t)
+	}
+	parts(&queueMessages, func(e *E) []Part { return e.Messages })
+	parts(&queueSettled, func(e *E) []Part { return e.Settled })
+	parts(&queueAgain, func(e *E) []Part { return e.Redelivered })
+	parts(&queueLetters, func(e *E) []Part { return e.DeadLetters })
+	exchange := func(e *ExchangeStats) labels { return labels{e.Exchange} }
+	field(c, &exchangeSent, s.Exchanges, add, exchange, func(e *ExchangeStats) int64 { return e.Published })
+	field(c, &exchangeLost, s.Exchanges, add, exchange, func(e *ExchangeStats) int64 { return e.Unroutable })
 }

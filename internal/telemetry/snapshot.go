@@ -18,6 +18,8 @@ type Snapshot struct {
 	Partitions []PartitionStats
 	Groups     []GroupStats
 	Consumed   []ConsumedStats
+	Queues     []QueueStats
+	Exchanges  []ExchangeStats
 }
 
 // OperatorStats are the figures of one operator in one task.
@@ -86,6 +88,30 @@ type ConsumedStats struct {
 	Lag          int64 // records; -1: not known yet
 	ParkedKeys   int64
 	Stalled      bool
+}
+
+// QueueStats are the figures of one queue. Its counters begin with the process.
+type QueueStats struct {
+	Queue                string
+	Messages             []Part // now, by state
+	Bytes, Consumers     int64  // that wait, and that there are now
+	Oldest               int64  // Unix milliseconds; 0: nothing waits
+	Published, Delivered int64
+	Settled              []Part // by outcome
+	Redelivered          []Part // by cause
+	DeadLetters          []Part // by reason
+}
+
+// Part is one of several numbers that have names.
+type Part struct {
+	Name string
+	N    int64
+}
+
+// ExchangeStats are the counts of all publishers to an exchange.
+type ExchangeStats struct {
+	Exchange              string
+	Published, Unroutable int64
 }
 
 // hasWatermark says whether a watermark is a time rather than an end of time.
