@@ -73,7 +73,8 @@ func (e *Engine) open(ctx context.Context) (err error) {
 		return err
 	}
 	e.system = actor.NewSystem(e.store, actor.WithLogger(e.log), actor.WithOnAppend(e.appended), actor.WithOnCompact(e.compacted),
-		actor.WithOnMailboxFull(e.mailboxFull), actor.WithTelemetry(e.telemetry.Tracer(), messaging))
+		actor.WithOnMailboxFull(e.mailboxFull), actor.WithTelemetry(e.telemetry.Tracer(), messaging),
+		actor.WithOnQueueWarning(c.queueWarning))
 	if e.metrics, err = e.telemetry.Instruments(e.snapshot); err != nil {
 		return err
 	}

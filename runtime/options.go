@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/troupestream/troupe/actor"
 	"github.com/troupestream/troupe/internal/dataflow"
 	"github.com/troupestream/troupe/internal/flow"
 	"github.com/troupestream/troupe/internal/snapshots"
@@ -49,6 +50,8 @@ type engineConfig struct {
 	tracers trace.TracerProvider
 	meters  metric.MeterProvider
 	ratio   float64
+
+	queueWarning func(actor.QueueWarning)
 }
 
 type jobConfig struct {
@@ -127,6 +130,13 @@ func TracerProvider(p trace.TracerProvider) Option {
 // MeterProvider is where metrics go. Default: as TracerProvider.
 func MeterProvider(p metric.MeterProvider) Option {
 	return func(c *config) { c.engine.meters, c.touched = p, true }
+}
+
+// OnQueueWarning is told when a queue is full to four fifths, or will be full within five
+// minutes if it goes on to grow as it does, and again after it was less full than seven
+// tenths. f is called by the queue, and must not block. Default: nobody is told.
+func OnQueueWarning(f func(actor.QueueWarning)) Option {
+	return func(c *config) { c.engine.queueWarning, c.touched = f, true }
 }
 
 // SampleRatio is the share of records, 0 to 1, that begin a trace at their
