@@ -23,6 +23,7 @@ type admission struct {
 	gate    int           // how many may be ahead
 	rejects bool          // what is beyond max is refused; otherwise the queue drops something
 	unread  bool          // what waits is not known yet: the queue's state is being read
+	trouble error         // why that takes so long; nil: it does not
 	paused  bool
 	closed  bool
 	changed chan struct{} // closed with the next change; nil: nobody waits
@@ -61,12 +62,29 @@ func (a *admission) wait() {
 	a.unread = true
 }
 
+// fails says why the queue's state cannot be read for now.
+func (a *admission) fails(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.unread, a.trouble = true, err
+}
+
+// why says more of an error of admit.
+func (a *admission) why(err error) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err != errBehind || a.trouble == nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, a.trouble)
+}
+
 // opens says what the queue has, when its state was read; or that it cannot be read: then
 // what is published waits in the log.
 func (a *admission) opens(waiting queue.Counter, paused bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.unread, a.waiting, a.paused = false, waiting, paused
+	a.unread, a.trouble, a.waiting, a.paused = false, nil, waiting, paused
 	a.wake()
 }
 

@@ -102,12 +102,12 @@ func (d *draft) abandon() {
 func (p *ExchangePublisher) await(ctx context.Context, a *admission, err error, bytes int) error {
 	switch {
 	case err == errBehind && p.options.FailFast:
-		return fmt.Errorf("%w: %w", ErrBackpressure, err)
+		return fmt.Errorf("%w: %w", ErrBackpressure, a.why(err))
 	case err != errBehind && (!p.options.WaitWhenFull || !a.couldHold(bytes)):
 		return err
 	}
 	if ended := a.await(ctx, bytes); ended != nil {
-		return fmt.Errorf("%w: %w", err, ended)
+		return fmt.Errorf("%w: %w", a.why(err), ended)
 	}
 	return nil
 }

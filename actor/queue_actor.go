@@ -207,10 +207,9 @@ func (q *queueActor) restore(m queueState) {
 	q.waiting, q.paused = core.Waiting(), core.Paused().Publishing
 	q.info.figures.opens(core)
 	q.info.admission.opens(q.waiting, q.paused)
-	parked := q.parked
-	q.parked = nil
-	for _, r := range parked {
-		q.handle(r.message, r.sender)
+	for len(q.parked) > 0 { // one that panics is told so, and those behind it
+		q.handle(q.parked[0].message, q.parked[0].sender)
+		q.parked = q.parked[1:]
 	}
 }
 

@@ -8,9 +8,10 @@ import (
 	"github.com/troupestream/troupe/internal/queue"
 )
 
-// ErrQueueFailed: the queue's actor failed, and reads its state again. Deliveries that
-// were not settled come again; whoever consumes subscribes anew.
-var ErrQueueFailed = errors.New("the queue has failed and starts again")
+// ErrQueueFailed: the queue's actor failed, and reads its state again, unless it did so too
+// often: then it waits for a new process. Deliveries that were not settled come again;
+// whoever consumes subscribes anew.
+var ErrQueueFailed = errors.New("the queue has failed")
 
 // What is said to the actor of a queue, and what it says. All of it is control: how
 // much of each can be under way is bounded by its protocol.

@@ -2,6 +2,7 @@ package actor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -187,7 +188,14 @@ func (s *shard) opened(m shardOpened) {
 
 func (s *shard) couldNotOpen(err error) {
 	s.sys.log.Error("a queue shard cannot be opened, and tries again", "shard", s.config.number, "error", err)
-	s.refuseParked(fmt.Errorf("open %s: %w", s.config, err))
+	err = fmt.Errorf("open %s: %w", s.config, err)
+	if errors.Is(err, ErrCorrupt) {
+		err = fmt.Errorf("%w: restore the data directory from a backup", err)
+	}
+	for _, info := range s.declared {
+		info.admission.fails(err)
+	}
+	s.refuseParked(err)
 	s.retry()
 }
 

@@ -169,7 +169,7 @@ func (s *shard) terminated(pid *pactor.PID) {
 	if s.draining || s.journal == nil || s.queues[q.info.id] != q {
 		return
 	}
-	q.raw, q.err = true, fmt.Errorf("queue %s: %w: it failed too often and was stopped; the log of this process says why", q.info.name, ErrQueueFailed)
+	q.raw, q.err = true, fmt.Errorf("%w too often, and was stopped: the log of this process says why; open the system anew to try again", ErrQueueFailed)
 	q.info.admission.opens(queue.Counter{}, false)
 	s.rewriteRaw(q.info.id)
 }
