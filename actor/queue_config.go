@@ -48,9 +48,10 @@ type QueueConfig struct {
 	// Exclusive: only the handle that has declared the queue can use it, and the queue
 	// ends with that. It is Transient, too.
 	Exclusive bool `json:"exclusive,omitempty"`
-	// AutoDelete: the queue is deleted when its last consumer has left.
+	// AutoDelete: the queue is deleted when its last consumer has left. Get is none.
 	AutoDelete bool `json:"auto_delete,omitempty"`
-	// Expires is after how long without consumers and use the queue is deleted. 0: never.
+	// Expires is after how long without consumers and use the queue is deleted: use is
+	// to declare it again, and Get. 0: never.
 	Expires time.Duration `json:"expires,omitempty"`
 
 	// TTL is how long messages may wait, beside what they say themselves; ExpireAtOnce

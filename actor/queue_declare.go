@@ -3,7 +3,10 @@ package actor
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+
+	"github.com/troupestream/troupe/internal/queue"
 )
 
 // declareQueue returns the queue of that name, and makes it known when there is none.
@@ -30,13 +33,27 @@ func (s *System) declareQueue(ctx context.Context, name string, config QueueConf
 		if err := differences(q.config(), &config); err != nil {
 			return fail(err)
 		}
-		return q, nil
+		err := s.touchQueue(ctx, q)
+		if err == nil {
+			return q, nil
+		}
+		if !errors.Is(err, ErrNoQueue) { // or else it has expired meanwhile
+			return fail(err)
+		}
 	}
 	q, err := amend[*queueInfo](ctx, d, &declareQueue{Name: name, Shard: shardOf(name), Config: config})
 	if err != nil {
 		return fail(err)
 	}
 	return q, nil
+}
+
+// touchQueue tells a queue that would expire that it is used.
+func (s *System) touchQueue(ctx context.Context, q *queueInfo) error {
+	if q.config().Expires == 0 {
+		return nil
+	}
+	return (&Queue{sys: s, info: q}).do(ctx, queue.Touch{})
 }
 
 // alterQueue changes the configuration of a queue: f is given what it is.

@@ -109,7 +109,7 @@ func (q *Queue) Subscribe(ctx context.Context, o ConsumeOptions) (*QueueConsumer
 // for them, no longer than wait, and then returns what there is, maybe nothing. Who works
 // on a queue all the time subscribes: that is less work for each message.
 //
-// For a queue that is AutoDelete it counts as a consumer that comes and leaves.
+// It is use of the queue, for Expires, but no consumer that AutoDelete looks at.
 func (q *Queue) Get(ctx context.Context, n int, wait time.Duration) ([]*QueueDelivery, error) {
 	c, err := q.sys.newQueueConsumer(ctx, q.info.name, q, ConsumeOptions{Name: "get", Prefetch: n}, nil, true)
 	if err != nil {

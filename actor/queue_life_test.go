@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/troupestream/troupe/internal/storage/storagefake"
 )
@@ -72,4 +74,60 @@ func TestQueueWarnsBeforeItIsFull(t *testing.T) {
 			mustDo(t, d.Requeue())
 		}
 	}
+}
+
+// lives is a bed in virtual time: f lets some of it pass.
+func lives(t *testing.T, c QueueConfig, f func(b *bed, q *Queue, pass func(time.Duration))) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bed{t, NewSystem(storagefake.New()), context.Background()}
+		f(b, b.running("q", c), func(d time.Duration) {
+			<-time.After(d)
+			synctest.Wait()
+		})
+		mustDo(t, b.Close(b.ctx))
+	})
+}
+
+func (b *bed) isThere(what string, is bool) {
+	b.Helper()
+	if _, err := b.Queue(b.ctx, "q"); (err == nil) != is {
+		b.Fatalf("%s: there is a queue: %v, want %v", what, err == nil, is)
+	}
+}
+
+// A queue that expires without use does not if it is declared again, or asked for messages.
+func TestDeclaringAgainIsUse(t *testing.T) {
+	c := QueueConfig{Expires: time.Minute}
+	lives(t, c, func(b *bed, q *Queue, pass func(time.Duration)) {
+		for range 3 {
+			pass(40 * time.Second)
+			b.isThere("declared", true)
+			b.running("q", c)
+		}
+		for range 3 {
+			pass(40 * time.Second)
+			b.isThere("asked", true)
+			must[[]*QueueDelivery](t)(q.Get(b.ctx, 1, 0))
+		}
+		pass(59 * time.Second)
+		b.isThere("not long ago", true)
+		pass(2 * time.Second)
+		b.isThere("nobody used it", false)
+		b.running("q", c)
+		b.isThere("declared anew", true)
+	})
+}
+
+func TestGetIsNoConsumerThatLeaves(t *testing.T) {
+	lives(t, QueueConfig{AutoDelete: true}, func(b *bed, q *Queue, pass func(time.Duration)) {
+		b.send("q", "one", "two")
+		mustDo(t, b.get(q, 1)[0].AckSync(b.ctx))
+		pass(time.Minute)
+		b.isThere("after Get", true)
+		c := must[*QueueConsumer](t)(q.Subscribe(b.ctx, ConsumeOptions{}))
+		mustDo(t, must[*QueueDelivery](t)(c.Next(b.ctx)).AckSync(b.ctx))
+		mustDo(t, c.Close(b.ctx))
+		pass(time.Second)
+		b.isThere("its last consumer has left", false)
+	})
 }

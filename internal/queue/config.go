@@ -68,7 +68,8 @@ type Config struct {
 	// Expires is after how long without consumers and Touch the queue is to be
 	// deleted: see Expired. 0: never.
 	Expires time.Duration
-	// AutoDelete: the queue is to be deleted when its last consumer has left.
+	// AutoDelete: the queue is to be deleted when its last consumer has left. One that
+	// pulls is use of the queue, and does not count.
 	AutoDelete bool
 	Limits     Limits
 }

@@ -165,9 +165,9 @@ func (q *Queue) retire(now int64, k *consumer) {
 	q.countRoom(k)
 	if len(q.order) == 0 {
 		q.unused = now
-		if q.config.AutoDelete {
-			q.tell(Expired{})
-		}
+	}
+	if q.config.AutoDelete && !k.pull && !slices.ContainsFunc(q.order, func(o *consumer) bool { return !o.pull }) {
+		q.tell(Expired{})
 	}
 }
 

@@ -357,7 +357,13 @@ func TestAnUnusedQueueIsReportedOnce(t *testing.T) {
 	if reports() != 1 {
 		t.Fatalf("%d reports", reports())
 	}
+	r.must(Subscribe{Consumer: "get", Pull: true})
+	r.must(Cancel{Consumer: "get"})
+	if slices.Contains(r.all, Effect(Expired{})) {
+		t.Fatal("AutoDelete: there was no consumer but one that pulls")
+	}
 	r.must(Subscribe{Consumer: "a"})
+	r.must(Subscribe{Consumer: "get once more", Pull: true})
 	r.must(Cancel{Consumer: "a"})
 	if !slices.Contains(r.all, Effect(Expired{})) {
 		t.Fatal("AutoDelete: the last consumer has left")
