@@ -112,9 +112,7 @@ func (q *queueActor) lettersWritten(m lettersWritten) {
 	if q.letters.failures++; q.letters.failures == 1 {
 		q.sys.log.Warn("dead letters cannot be written; it is tried again", "queue", q.info.name, "letters", len(m.failed), "error", m.err)
 	}
-	for _, ref := range m.failed {
-		q.apply(queue.NotDeadLettered{Ref: ref, Delay: after})
-	}
+	q.apply(queue.NotDeadLettered{Refs: m.failed, Delay: after})
 }
 
 func (l *letterWriter) stop() {

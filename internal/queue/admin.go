@@ -42,7 +42,7 @@ func (q *Queue) purge() error {
 			kept[d.chunk.feed] = append(kept[d.chunk.feed], d.ref())
 		}
 	})
-	for ref := range q.letters {
+	for ref := range q.letters.all {
 		f := q.feed(ref.Log)
 		kept[f] = append(kept[f], ref)
 	}

@@ -107,10 +107,11 @@ type (
 	Stop struct{}
 	// DeadLettered says that dead letters are durable: the queue lets go.
 	DeadLettered struct{ Refs []Ref }
-	// NotDeadLettered says that a dead letter could not be written. The effect
-	// DeadLetter comes again after Delay.
+	// NotDeadLettered says that dead letters could not be written. The effect
+	// DeadLetter comes again after Delay, for all that could not be, or as soon as one
+	// of these was written.
 	NotDeadLettered struct {
-		Ref   Ref
+		Refs  []Ref
 		Delay time.Duration
 	}
 	// Purge removes everything that waits; not what is in flight or being

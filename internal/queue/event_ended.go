@@ -111,7 +111,7 @@ func (q *Queue) endTaken(f *feed, offset uint64) bool {
 	q.unestimate(c)
 	if m, found := c.mark(offset); found && m.reason != ReasonNone {
 		c.dying--
-		delete(q.letters, Ref{f.log, offset})
+		q.letters.forget(Ref{f.log, offset})
 	} else {
 		c.lighten()
 	}

@@ -34,7 +34,7 @@ func (q *Queue) replayMark(c *chunk, offset uint64, before, m mark) {
 	if before.reason == ReasonNone && m.reason != ReasonNone {
 		c.lighten()
 		c.dying++
-		q.remember(c, offset, m)
+		q.remember(c, offset)
 	}
 	if m.reason == ReasonNone && m.due > 0 {
 		c.delayed++

@@ -189,7 +189,7 @@ func (q *Queue) loaded(now int64, l Loaded) error {
 func (q *Queue) forgetMissing(c *chunk) {
 	for offset, m := range c.marks {
 		if ref := (Ref{c.feed.log, offset}); m.reason != ReasonNone && c.index(offset) < 0 {
-			delete(q.letters, ref)
+			q.letters.forget(ref)
 			delete(c.marks, offset)
 		}
 	}

@@ -102,7 +102,7 @@ func (r *reader) restoreMark(c *chunk, offset uint64, m mark) {
 	}
 	if m.reason != ReasonNone {
 		c.dying++
-		r.q.remember(c, offset, m)
+		r.q.remember(c, offset)
 	}
 	if c.dying > c.live {
 		r.fail("%d messages of %d are being dead-lettered", c.dying, c.live)

@@ -34,8 +34,7 @@ type Queue struct {
 	turn      int         // whose turn it is, in order
 	room      int         // consumers that can be given something
 	active    *consumer   // of a queue with a single active one
-	letters   map[Ref]*letter
-	unsent    []Ref   // of the letters, those that are to be asked for
+	letters   letters
 	taking    bool    // the command is a Take
 	reported  bool    // as unused
 	unused    int64   // since when there is no consumer; 0: there is one
@@ -84,7 +83,7 @@ func New(c Config) (*Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := &Queue{config: c, groups: map[uint64]*group{}, consumers: map[string]*consumer{}, letters: map[Ref]*letter{}}
+	q := &Queue{config: c, groups: map[uint64]*group{}, consumers: map[string]*consumer{}, letters: letters{all: map[Ref]*letter{}}}
 	q.history.limit = max(c.Limits.History, 0)
 	return q, nil
 }

@@ -254,7 +254,7 @@ func (w *world) deadLetters() {
 	var done []Ref
 	for _, ref := range letters {
 		if w.draw(3, "fails") == 0 {
-			if err := w.do(NotDeadLettered{ref, time.Duration(w.draw(500, "ms")) * time.Millisecond}); err != nil {
+			if err := w.do(NotDeadLettered{[]Ref{ref}, time.Duration(w.draw(500, "ms")) * time.Millisecond}); err != nil {
 				w.Fatal(err)
 			}
 			continue

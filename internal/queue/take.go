@@ -98,7 +98,7 @@ func (q *Queue) place(now int64, c *chunk, i int, m mark) {
 		s.state = dying
 		c.dying++
 		q.count.Dying++
-		q.remember(c, s.offset, m)
+		q.remember(c, s.offset)
 	case s.due > now:
 		q.makeDelayed(c.where(i), s.due)
 	default:

@@ -32,10 +32,6 @@ func (q *Queue) nextTime() (at int64) {
 		}
 	}
 	sooner(q.expiresAt())
-	for _, ref := range q.unsent {
-		if l := q.letters[ref]; l != nil {
-			sooner(l.retry)
-		}
-	}
+	sooner(q.letters.next())
 	return at
 }
