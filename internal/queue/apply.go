@@ -17,7 +17,7 @@ func (q *Queue) Apply(now int64, c Command) (events []byte, effects []Effect, er
 	if _, late := c.(Loaded); late && q.clean {
 		return nil, nil, nil
 	}
-	q.events, q.effects, q.started, q.taking = q.events[:0], nil, true, false
+	q.events, q.effects, q.started, q.atOnceNow = q.events[:0], nil, true, false
 	if _, loads := c.(Loaded); !loads { // nor does loading ever start all over
 		q.pinned, q.stalled = q.pinned[:0], false
 	}
@@ -71,7 +71,7 @@ func (q *Queue) mayApply(c Command) error {
 func (q *Queue) carryOut(now int64, c Command) error {
 	switch c := c.(type) {
 	case Take:
-		q.taking = true
+		q.atOnceNow = true
 		return q.take(now, c)
 	case Ack:
 		return q.ack(now, c)
@@ -132,7 +132,7 @@ func (q *Queue) settleDown(now int64) {
 	if !q.clean {
 		q.pass(now)
 		q.deliver(now)
-		if q.taking = false; len(q.once) > 0 { // what was to be delivered at once was, or expires
+		if q.atOnceNow = false; len(q.once) > 0 { // what was to be delivered at once was, or expires
 			q.endOnce(now)
 			q.deliver(now)
 		}

@@ -3,6 +3,7 @@ package queue
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -135,7 +136,7 @@ func (c Config) withDefaults() (Config, error) {
 	orDefault(&c.DeliveryLimit, 20)
 	orDefault(&c.SettleTimeout, 30*time.Minute)
 	orDefault(&c.Retry.Factor, 2)
-	if c.Retry.Max < c.Retry.First {
+	if c.Retry.Max >= 0 && c.Retry.Max < c.Retry.First {
 		c.Retry.Max = max(c.Retry.First, time.Hour)
 	}
 	c.Limits.fill()
@@ -148,8 +149,10 @@ func (c *Config) check() error {
 		return fmt.Errorf("%w: MaxPriority is %d, it can be 0 to 31", ErrInvalid, c.MaxPriority)
 	case c.Overflow > RejectPublishDLX:
 		return fmt.Errorf("%w: overflow %d does not exist", ErrInvalid, c.Overflow)
-	case c.Retry.First < 0 || !(c.Retry.Factor >= 1) || !(c.Retry.Jitter >= 0 && c.Retry.Jitter <= 1) || math.IsInf(c.Retry.Factor, 0): // also of NaN
-		return fmt.Errorf("%w: a retry needs First >= 0, Factor >= 1 and Jitter from 0 to 1", ErrInvalid)
+	case !c.Retry.isSound():
+		return fmt.Errorf("%w: a retry needs First and Max >= 0, a finite Factor >= 1 and Jitter from 0 to 1", ErrInvalid)
+	case slices.ContainsFunc(c.Weights, func(w int) bool { return w < 0 }):
+		return fmt.Errorf("%w: Weights are %v: they cannot be negative", ErrInvalid, c.Weights)
 	case len(c.Weights) > MaxPriorities:
 		return fmt.Errorf("%w: there are %d Weights, and 32 priorities", ErrInvalid, len(c.Weights))
 	case c.TTL < 0 && c.TTL != ExpireAtOnce:
@@ -158,6 +161,11 @@ func (c *Config) check() error {
 		return fmt.Errorf("%w: StarvationBound and Expires cannot be negative", ErrInvalid)
 	}
 	return nil
+}
+
+// isSound is false of what is no number, too: what is compared with that is.
+func (r *Retry) isSound() bool {
+	return r.First >= 0 && r.Max >= 0 && r.Factor >= 1 && !math.IsInf(r.Factor, 0) && r.Jitter >= 0 && r.Jitter <= 1
 }
 
 func (l *Limits) fill() {

@@ -33,7 +33,13 @@ func (q *Queue) sweep(now int64, c *chunk) {
 		if !s.state.waits() {
 			continue
 		}
+		if s.state == delayed && s.due <= now && s.expires != 0 && s.expires <= s.due {
+			q.atOnceNow = true
+		}
 		if s.expires != 0 && s.expires <= now && q.atOnce(c, i) {
+			if s.state == delayed {
+				q.makeDue(c, i)
+			}
 			q.once = append(q.once, c)
 			continue
 		}
@@ -44,9 +50,7 @@ func (q *Queue) sweep(now int64, c *chunk) {
 			continue
 		}
 		if s.state == delayed && s.due <= now {
-			q.takeDelayed(c, i)
-			q.makeReady(c.where(i))
-			q.isBack(s.group, Ref{c.feed.log, s.offset})
+			q.makeDue(c, i)
 		}
 		if s.state == delayed {
 			sooner(s.due)
@@ -58,6 +62,13 @@ func (q *Queue) sweep(now int64, c *chunk) {
 	if next != 0 {
 		q.schedule(c, next)
 	}
+}
+
+// makeDue makes a message ready that was delayed.
+func (q *Queue) makeDue(c *chunk, i int) {
+	q.takeDelayed(c, i)
+	q.makeReady(c.where(i))
+	q.isBack(c.slots[i].group, Ref{c.feed.log, c.slots[i].offset})
 }
 
 // endOnce ends what was to be delivered at once and was not.
@@ -87,12 +98,12 @@ func (q *Queue) expire(now int64, c *chunk, i int) {
 	q.part(now, w, group, ReasonExpired, "")
 }
 
-// atOnce says whether a message that has expired may still be delivered: it was
-// to be delivered at once or not at all, and was just taken for the first time.
+// atOnce says whether a message that has expired may still be delivered: it was to be
+// delivered at once or not at all, and was just taken, or is just due, for the first time.
 func (q *Queue) atOnce(c *chunk, i int) bool {
 	s := &c.slots[i]
 	_, marked := c.mark(s.offset)
-	return q.taking && s.expires <= s.arrived && !marked
+	return q.atOnceNow && s.expires <= max(s.arrived, s.due) && !marked
 }
 
 // watch notes when the settle timeouts of a consumer are to be looked at.

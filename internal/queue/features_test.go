@@ -597,3 +597,54 @@ func TestWhoHoldsMessagesIsNotOnProbation(t *testing.T) {
 		t.Errorf("d got %+v", r.got)
 	}
 }
+
+// The longest delay does not overflow into none.
+func TestTheLongestRetryWaits(t *testing.T) {
+	r := newRig(t, Config{Retry: Retry{First: math.MaxInt64, Max: math.MaxInt64}})
+	r.publish(Entry{})
+	r.must(Subscribe{Consumer: "a"})
+	r.must(Nack{Consumer: "a", Tags: []uint64{1}, Requeue: true})
+	r.now += time.Hour.Milliseconds()
+	r.must(Tick{})
+	if c := r.q.Counts(); c.Delayed != 1 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// A message that is to be delivered at once or not at all, but later, is delivered when
+// it is due, if it can be.
+func TestAtOnceIsWhenAMessageIsDue(t *testing.T) {
+	for _, c := range []Config{{}, {TTL: ExpireAtOnce}} {
+		r := newRig(t, c)
+		entry := Entry{Due: 5000}
+		if c.TTL == 0 {
+			entry.Expires = 5000
+		}
+		r.must(Subscribe{Consumer: "a", Prefetch: 1})
+		r.publish(entry, entry)
+		r.now = 5003
+		r.must(Tick{})
+		r.want("when they are due", r.offsets(), []uint64{0})
+		if n := r.q.Counts(); n.InFlight != 1 || n.Expired != 1 {
+			t.Errorf("there is room for one: %+v", n)
+		}
+		r.must(Nack{Consumer: "a", Tags: []uint64{1}, Requeue: true})
+		if n := r.q.Counts(); n.Live != 0 || n.Expired != 2 {
+			t.Errorf("it was not done at once: %+v", n)
+		}
+	}
+}
+
+func TestConfigsThatMakeNoSense(t *testing.T) {
+	for name, c := range map[string]Config{
+		"a factor that is no number": {Retry: Retry{Factor: math.NaN()}},
+		"an infinite factor":         {Retry: Retry{Factor: math.Inf(1)}},
+		"a jitter that is no number": {Retry: Retry{Jitter: math.NaN()}},
+		"a negative longest delay":   {Retry: Retry{Max: -1}},
+		"a negative weight":          {Weights: []int{-1}},
+	} {
+		if _, err := New(c); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

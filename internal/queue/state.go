@@ -35,7 +35,7 @@ type Queue struct {
 	room      int         // consumers that can be given something
 	active    *consumer   // of a queue with a single active one
 	letters   letters
-	taking    bool    // the command is a Take
+	atOnceNow bool    // what is to be delivered at once or not at all has just come, or is just due
 	reported  bool    // as unused
 	unused    int64   // since when there is no consumer; 0: there is one
 	bytes     int64   // of messages that wait
