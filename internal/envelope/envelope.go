@@ -79,9 +79,13 @@ type Heading struct {
 // Limits of what is decoded, beside the length of the input.
 const (
 	MaxCC     = 256  // routing keys of a message, and of a death
-	MaxDeaths = 64   // queues and reasons; older ones are to be left out
+	MaxDeaths = 64   // queues and reasons; older ones are left out
 	MaxKinds  = 1024 // headers with a type
 )
+
+// MaxHistory is how many bytes the texts of deaths have. Of more, older deaths are left
+// out, and of the newest all routing keys but the first.
+const MaxHistory = 32 << 10
 
 const version = 1
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -282,5 +283,38 @@ func TestDeathsAreMergedByQueueAndReason(t *testing.T) {
 	}
 	if err := new(Envelope).Decode(Append(nil, &e)); err != nil || len(e.Deaths) != MaxDeaths {
 		t.Errorf("%d deaths, %v", len(e.Deaths), err)
+	}
+}
+
+// However many deaths a message has had, and however many keys, what it says of them can
+// be read, and is bounded; the newest is there.
+func TestHistoryIsBounded(t *testing.T) {
+	keys := make([]string, MaxCC+1)
+	for i := range keys {
+		keys[i] = strings.Repeat("k", 255)
+	}
+	e := Envelope{RoutingKey: "key"}
+	for i := range 3 * MaxDeaths {
+		d := Death{Queue: fmt.Sprint("queue-", i), Reason: 1, Count: 1, Exchange: strings.Repeat("x", 255), RoutingKeys: keys[:1+i%8]}
+		if i%5 == 0 {
+			d.RoutingKeys = keys
+		}
+		e.Died(d, Origin{})
+		b := Append(nil, &e)
+		var got Envelope
+		if err := got.Decode(b); err != nil {
+			t.Fatal(err)
+		}
+		if len(b) > MaxHistory+4096 || got.Deaths[0].Queue != d.Queue || len(got.Deaths[0].RoutingKeys) == 0 {
+			t.Fatalf("after %d deaths it has %d bytes, and died in %s last", i, len(b), got.Deaths[0].Queue)
+		}
+	}
+	e = Envelope{}
+	for i := range keys {
+		keys[i] = fmt.Sprint(i)
+	}
+	e.Died(Death{Queue: "q", RoutingKeys: keys}, Origin{})
+	if n := len(e.Deaths[0].RoutingKeys); n != MaxCC {
+		t.Errorf("%d keys are kept", n)
 	}
 }
