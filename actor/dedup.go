@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/troupestream/troupe/internal/envelope"
+	"github.com/troupestream/troupe/internal/routing"
 )
 
 // rememberedIDs are the ids of messages that were published to an exchange of late, and
@@ -145,7 +146,7 @@ func (m *rememberedIDs) forget(now int64) {
 }
 
 // recall reads the ids of late from the logs of the exchange, once.
-func (x *exchangeInfo) recall(ctx context.Context, s *System) error {
+func (x *exchangeInfo) recall(ctx context.Context, d *queueDirectory) error {
 	m := x.ids
 	if !m.config.Enabled {
 		return nil
@@ -160,13 +161,13 @@ func (x *exchangeInfo) recall(ctx context.Context, s *System) error {
 		return nil
 	}
 	from := time.Now().Add(-m.config.Window)
-	for _, name := range x.logTopics() {
-		t, err := s.Topic(ctx, name)
+	for _, name := range append(x.logTopics(), d.boundTopics()...) {
+		t, err := d.sys.Topic(ctx, name)
 		if errors.Is(err, ErrNoTopic) {
 			continue // nothing was published yet
 		}
 		for i := 0; err == nil && i < len(t.partitions); i++ {
-			err = m.recallPartition(ctx, t, i, from)
+			err = x.recallPartition(ctx, t, i, from)
 		}
 		if err != nil {
 			return fmt.Errorf("read the ids of the messages published before: %w", err)
@@ -174,6 +175,19 @@ func (x *exchangeInfo) recall(ctx context.Context, s *System) error {
 	}
 	m.recalled = true
 	return nil
+}
+
+// boundTopics are the topics that exchanges lead to: what an exchange has published to no
+// queue is in these alone.
+func (d *queueDirectory) boundTopics() (all []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, to := range d.table.Targets() {
+		if to.Kind == routing.ToTopic {
+			all = append(all, to.Name)
+		}
+	}
+	return all
 }
 
 // logTopics are those of an exchange of its own: of persistent and of transient messages.
@@ -184,7 +198,7 @@ func (x *exchangeInfo) logTopics() []string {
 	return []string{x.topic(false), x.topic(true)}
 }
 
-func (m *rememberedIDs) recallPartition(ctx context.Context, t *Topic, partition int, from time.Time) error {
+func (x *exchangeInfo) recallPartition(ctx context.Context, t *Topic, partition int, from time.Time) error {
 	bounds, err := t.Bounds(ctx, partition)
 	if err != nil || bounds.First == bounds.Next {
 		return err
@@ -193,7 +207,7 @@ func (m *rememberedIDs) recallPartition(ctx context.Context, t *Topic, partition
 	if err != nil {
 		return err
 	}
-	if most := uint64(m.config.Messages); bounds.Next-at > most {
+	if most := uint64(x.ids.config.Messages); bounds.Next-at > most {
 		at = bounds.Next - most
 	}
 	r, err := t.OpenReader(ctx, partition, FromOffset(max(at, bounds.First)))
@@ -206,14 +220,14 @@ func (m *rememberedIDs) recallPartition(ctx context.Context, t *Topic, partition
 		if err != nil {
 			return err
 		}
-		if err := m.recallBatch(batch); err != nil {
+		if err := x.ids.recallBatch(batch, x.name); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (m *rememberedIDs) recallBatch(batch *RecordBatch) error {
+func (m *rememberedIDs) recallBatch(batch *RecordBatch, exchange string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var r Record
@@ -225,7 +239,7 @@ func (m *rememberedIDs) recallBatch(batch *RecordBatch) error {
 		if err := e.Decode(r.Headers[0].Value); err != nil {
 			return err
 		}
-		if e.MessageID == "" || e.Hops > 0 {
+		if e.MessageID == "" || e.Hops > 0 || e.Exchange != exchange {
 			continue
 		}
 		key := m.key(e.MessageID)

@@ -70,6 +70,39 @@ func TestIDsOutlastARestart(t *testing.T) {
 	}
 }
 
+// What was published to no queue, but to topics, is in their logs, and in none of the
+// exchange.
+func TestIDsInTopicsOutlastARestart(t *testing.T) {
+	store := storagefake.New()
+	open := func() *bed {
+		b := &bed{t, NewSystem(store), testContext(t)}
+		must[*Topic](t)(b.Declare(b.ctx, "events", TopicConfig{}))
+		for _, name := range []string{"x", "y"} {
+			b.exchange(name, ExchangeConfig{Type: Fanout, Dedup: Dedup{Enabled: true}})
+			b.bind(Binding{Exchange: name, Topic: "events"})
+		}
+		return b
+	}
+	publish := func(b *bed, exchange string) Confirmation {
+		p := must[*ExchangePublisher](t)(must[*Exchange](t)(b.Exchange(b.ctx, exchange)).NewPublisher(b.ctx, ExchangePublisherOptions{}))
+		defer func() { mustDo(t, p.Close(b.ctx)) }()
+		return b.publish(p, &Message{MessageID: "1"})
+	}
+	b := open()
+	if publish(b, "x").Duplicate || !publish(b, "x").Duplicate {
+		t.Error("before the restart it is published more or less than once")
+	}
+	mustDo(t, b.Close(b.ctx))
+	b = open()
+	defer func() { mustDo(t, b.Close(b.ctx)) }()
+	if !publish(b, "x").Duplicate {
+		t.Error("after the restart it is published again")
+	}
+	if publish(b, "y").Duplicate {
+		t.Error("it is taken for what another exchange has published")
+	}
+}
+
 // A duplicate of a message under way is confirmed with it, and fails with it.
 func TestDuplicatesOfWhatIsUnderWay(t *testing.T) {
 	for _, fails := range []bool{false, true} {

@@ -97,6 +97,9 @@ func (c *alterQueue) apply(d *queueDirectory) (any, error) {
 	}
 	config := c.Config
 	has := q.config()
+	if c.Was != nil && differences(has, c.Was) != nil {
+		return nil, errAltered
+	}
 	if has.Transient != config.Transient || has.Exclusive != config.Exclusive {
 		return nil, fmt.Errorf("%w: Transient and Exclusive are for life: declare another queue", ErrConflict)
 	}

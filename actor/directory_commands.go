@@ -40,8 +40,9 @@ type (
 		Config QueueConfig `json:"config"`
 	}
 	alterQueue struct {
-		Name   string      `json:"name"`
-		Config QueueConfig `json:"config"`
+		Name   string       `json:"name"`
+		Config QueueConfig  `json:"config"`
+		Was    *QueueConfig `json:"was,omitempty"` // which Config was made of
 	}
 	// deleteQueue deletes the queue of that name, and of that id if it is not 0.
 	deleteQueue struct {

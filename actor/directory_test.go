@@ -231,8 +231,8 @@ func TestSubscribersHearOfEveryChange(t *testing.T) {
 	var w watched
 	end := d.subscribe(w.hear)
 	w.expect(t, "declared a")
-	must[*queueInfo](t)(s.declareQueue(ctx, "b", QueueConfig{}))
-	altered := must[*queueInfo](t)(s.alterQueue(ctx, "b", func(c *QueueConfig) { c.TTL = time.Minute }))
+	altered := must[*queueInfo](t)(s.declareQueue(ctx, "b", QueueConfig{}))
+	mustDo(t, s.alterQueue(ctx, altered, func(c *QueueConfig) { c.TTL = time.Minute }))
 	if altered.config().TTL != time.Minute {
 		t.Errorf("it has %+v", altered.config())
 	}

@@ -35,3 +35,21 @@ var (
 	// ErrSettled: the delivery was settled before, or taken back.
 	ErrSettled = queue.ErrSettled
 )
+
+// ofQueue has an error of a queue's core be one of this package as well, in the same words.
+func ofQueue(err error) error {
+	switch {
+	case errors.Is(err, queue.ErrInvalid):
+		return coreError{err, ErrInvalid}
+	case errors.Is(err, queue.ErrLimit):
+		return coreError{err, ErrOverLimit}
+	}
+	return err
+}
+
+// coreError is an error of a core, and one of this package.
+type coreError struct{ of, is error }
+
+func (e coreError) Error() string { return e.of.Error() }
+
+func (e coreError) Unwrap() []error { return []error{e.of, e.is} }

@@ -66,7 +66,7 @@ func (d *queueDirectory) inside(ctx context.Context, exchange string) (*Exchange
 	if err != nil {
 		return nil, err
 	}
-	p, err := newExchangePublisher(ctx, d, x, ExchangePublisherOptions{FailFast: true})
+	p, err := newExchangePublisher(ctx, d, x, ExchangePublisherOptions{FailFast: true, inside: true})
 	if err != nil {
 		return nil, err
 	}

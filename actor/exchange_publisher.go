@@ -35,10 +35,12 @@ type ExchangePublisherOptions struct {
 	BufferBytes, BatchBytes int
 	// DeliveryTimeout is how long a message is tried for. Default 2 minutes.
 	DeliveryTimeout time.Duration
+	// inside: it is for messages that were published before.
+	inside bool
 }
 
 func (o *ExchangePublisherOptions) publisher() PublisherOptions {
-	return PublisherOptions{BufferBytes: o.BufferBytes, BatchBytes: o.BatchBytes, FailFast: o.FailFast, DeliveryTimeout: o.DeliveryTimeout}
+	return PublisherOptions{BufferBytes: o.BufferBytes, BatchBytes: o.BatchBytes, FailFast: o.FailFast, DeliveryTimeout: o.DeliveryTimeout, inside: o.inside}
 }
 
 // Confirmation says what was done with a message. It is as durable as was asked for by
@@ -112,7 +114,7 @@ func newExchangePublisher(ctx context.Context, d *queueDirectory, x *exchangeInf
 	p := &ExchangePublisher{sys: d.sys, d: d, exchange: x, options: o}
 	p.drafts.New = func() any { return &draft{router: d.table.Router()} }
 	p.mailings.New = func() any { return newMailing(p) }
-	if err := x.recall(ctx, d.sys); err != nil {
+	if err := x.recall(ctx, d); err != nil {
 		return nil, err
 	}
 	return p, nil

@@ -57,6 +57,8 @@ type PublisherOptions struct {
 	// RetryBackoffMax. Defaults 50 ms and 1 s.
 	RetryBackoff    time.Duration
 	RetryBackoffMax time.Duration
+	// inside: its records were published before: see insideLimits.
+	inside bool
 }
 
 // AnyPartition lets the publisher choose the partition of a record.
@@ -238,7 +240,11 @@ func (p *Publisher) PublishSync(ctx context.Context, partition int, r *Record) (
 }
 
 func (p *Publisher) publish(ctx context.Context, partition int, r *Record, done func(Published, error)) (Future, error) {
-	if err := recordLimits.Check(r); err != nil {
+	limits := &recordLimits
+	if p.options.inside {
+		limits = &insideLimits
+	}
+	if err := limits.Check(r); err != nil {
 		return Future{}, p.refused(err)
 	}
 	if r.Key == nil && p.topic.settings.Load().Compaction.Enabled {
@@ -269,6 +275,16 @@ func (p *Publisher) refused(err error) error {
 
 // recordLimits are looked at once for each record: so they are not copied.
 var recordLimits = codec.DefaultLimits()
+
+// insideLimits are those of records that were published before, and have to be again with
+// more in their envelope. Publishers leave room in their batches for so much more.
+var insideLimits = func() codec.Limits {
+	l := codec.DefaultLimits()
+	l.RecordBytes += l.HeaderBytes
+	l.HeaderBytes += l.HeaderBytes
+	l.HeaderCount++
+	return l
+}()
 
 // recordSize is about what a record takes while it waits.
 func recordSize(r *Record) int {

@@ -134,6 +134,7 @@ func (l *publisherLane) take() (b *publishedBatch, more bool) {
 	}
 	if l.failed == nil && l.lost && l.underWay == 0 && !l.ask() {
 		l.failed = fmt.Errorf("%w: the partition does not say what it has", ErrUnknown)
+		l.endOfSystem()
 		l.rouse()
 	}
 	if l.failed != nil || l.alone || l.underWay >= batchesUnderWay {
@@ -271,11 +272,20 @@ func (l *publisherLane) recover() {
 		l.lost = true // lest a conflict be with its own record
 	}
 	if l.lost && !l.ask() {
+		l.endOfSystem()
 		l.rouse() // it is asked again
 		return
 	}
 	l.queue = append(l.posted, l.queue...)
 	l.posted, l.failed = nil, nil
+}
+
+// endOfSystem has a partition that does not answer be asked no more, if there is no
+// system any more. The lock is held.
+func (l *publisherLane) endOfSystem() {
+	if l.publisher.topic.sys.isClosed() {
+		l.failed = errSystemClosed
+	}
 }
 
 // pause is the wait in front of another try: exponential backoff.

@@ -203,6 +203,8 @@ func (q *queueActor) restore(m queueState) {
 	q.core, q.consumers, q.feeds = core, map[string]*queueConsumer{}, map[uint32]*pactor.PID{}
 	if m.state.bytes() > 0 {
 		q.apply(queue.Recover{})
+	} else {
+		q.apply(queue.Tick{}) // from now on it is unused
 	}
 	q.waiting, q.paused = core.Waiting(), core.Paused().Publishing
 	q.info.figures.opens(core)
@@ -269,7 +271,7 @@ func (q *queueActor) request(m queueRequest, sender *pactor.PID) {
 // answer tells an error at once, and that all went well when it is durable.
 func (q *queueActor) answer(to *pactor.PID, err error) {
 	if err != nil {
-		q.tell(to, fmt.Errorf("queue %s: %w", q.info.name, err))
+		q.tell(to, fmt.Errorf("queue %s: %w", q.info.name, ofQueue(err)))
 		return
 	}
 	q.hold(heldBack{to: to, message: queueDone{}})

@@ -97,7 +97,9 @@ func (q *queueActor) letGo(e queue.Effect) {
 	case queue.Pulled:
 		q.tellConsumer(e.Consumer, e)
 	case queue.Active:
-		q.tellConsumer(e.Consumer, e)
+		for name := range q.consumers { // the one before is it no longer
+			q.tellConsumer(name, e)
+		}
 	case queue.Cancelled:
 		q.tellConsumer(e.Consumer, e)
 		q.forgetConsumer(e.Consumer)

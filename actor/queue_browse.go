@@ -103,6 +103,7 @@ const browseTurn = 256
 // run calls f for the messages that are meant, log by log, in their order. A log whose
 // beginning is trimmed is read from where it begins.
 func (w *browsing) run(ctx context.Context) error {
+	w.q.catchUp(ctx)
 	logs, err := look(ctx, w.q, func(core *queue.Queue) []uint32 { return core.Logs() })
 	for _, log := range logs {
 		if err == nil {

@@ -46,6 +46,17 @@ func (q *Queue) CatchUp(ctx context.Context) error {
 	return fmt.Errorf("queue %s: wait until it has read its logs: %w", q.info.name, err)
 }
 
+// catchUpMost is how long those wait for a queue to catch up who go on all the same.
+const catchUpMost = 5 * time.Second
+
+// catchUp is CatchUp for them: a log that cannot be read, or takes long, keeps nobody from
+// what the queue has.
+func (q *Queue) catchUp(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, catchUpMost)
+	defer cancel()
+	_ = q.CatchUp(ctx)
+}
+
 // logEnds is where the logs that messages of the queue can be in end now.
 func (q *Queue) logEnds(ctx context.Context) (map[uint32]uint64, error) {
 	d, err := q.sys.directory(ctx)

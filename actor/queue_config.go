@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/troupestream/troupe/internal/queue"
 )
@@ -117,6 +118,15 @@ func (c QueueConfig) withDefaults() QueueConfig {
 	orDefault(&c.History, DefaultQueueHistory)
 	orDefault(&c.PublishAhead, DefaultQueuePublishAhead)
 	c.Transient = c.Transient || c.Exclusive
+	return c.clone()
+}
+
+// nameBytes is how long names and routing keys can be.
+const nameBytes = 255
+
+// clone shares no memory with the configuration. Weights that are none are nil.
+func (c QueueConfig) clone() QueueConfig {
+	c.Weights = append([]int(nil), c.Weights...)
 	return c
 }
 
@@ -151,7 +161,7 @@ func (c *QueueConfig) check() error {
 		}
 	}
 	if _, err := queue.New(c.core()); err != nil {
-		all = append(all, invalid{err})
+		all = append(all, ofQueue(err))
 	}
 	limit := func(name string, v int64) {
 		add(v < Unlimited, "%s is %d: it cannot be negative, but Unlimited", name, v)
@@ -166,15 +176,17 @@ func (c *QueueConfig) check() error {
 	header, byHeader := strings.CutPrefix(c.GroupBy, "header:")
 	known := c.GroupBy == "" || c.GroupBy == "key" || c.GroupBy == "routing-key" || byHeader && header != ""
 	add(!known, `GroupBy is %q: it can be "key", "routing-key", or "header:" and a name`, c.GroupBy)
-	_, _, deadLetter := c.deadLetters()
+	exchange, key, deadLetter := c.deadLetters()
+	name := func(what, v string) {
+		add(len(v) > nameBytes || !utf8.ValidString(v), "%s is %q: it can have %d bytes of UTF-8", what, v, nameBytes)
+	}
+	name("DeadLetterExchange", exchange)
+	name("DeadLetterRoutingKey", key)
+	name("GroupBy", c.GroupBy)
+	name("FairBy", c.FairBy)
 	add(c.Overflow == RejectPublishDLX && !deadLetter, "Overflow is RejectPublishDLX: so there has to be a DeadLetterExchange, or a DeadLetterRoutingKey")
 	return errors.Join(all...)
 }
-
-// invalid is an ErrInvalid in the words of a queue's core.
-type invalid struct{ error }
-
-func (e invalid) Is(target error) bool { return target == ErrInvalid }
 
 // differences says in which fields two configurations of one type differ, by the names
 // of the fields.

@@ -93,7 +93,8 @@ func (a *queueConsumerActor) Receive(ctx pactor.Context) {
 	case *pactor.Terminated:
 		if a.run != nil && m.Who.Equal(a.watched) {
 			a.watched = nil
-			a.ended(a.run.id, fmt.Errorf("%w: its actor has stopped", ErrQueueFailed))
+			// This has come first; what the queue has said before, that it is deleted maybe, waits.
+			c.sys.Send(a.self, consumerEnded{a.run.id, fmt.Errorf("%w: its actor has stopped", ErrQueueFailed)})
 		}
 	case queueSubscribed:
 		a.subscribed(ctx, m)

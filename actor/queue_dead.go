@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/troupestream/troupe/internal/codec"
 	"github.com/troupestream/troupe/internal/envelope"
 )
 
@@ -69,25 +68,11 @@ func (p *deadPublishing) inside(ctx context.Context, exchange string) (*Exchange
 
 func (p *deadPublishing) publish(ctx context.Context, to *ExchangePublisher, i int, e *envelope.Envelope, r *Record) {
 	p.pending++
-	told := func(_ Confirmation, err error) { p.ended <- deadEnded{i, err} }
-	_, err := to.publishInside(ctx, e, r, told)
-	if errors.Is(err, codec.ErrLimit) && forgetErrors(e) {
-		_, err = to.publishInside(ctx, e, r, told)
-	}
+	_, err := to.publishInside(ctx, e, r, func(_ Confirmation, err error) { p.ended <- deadEnded{i, err} })
 	if err != nil {
 		p.pending--
 		p.errs[i] = err
 	}
-}
-
-// forgetErrors makes a dead letter shorter that is too long, if it can: rather that than
-// that it is never written.
-func forgetErrors(e *envelope.Envelope) (had bool) {
-	for i := range e.Deaths {
-		had = had || e.Deaths[i].Error != ""
-		e.Deaths[i].Error = ""
-	}
-	return had
 }
 
 // await waits for all that are under way. At the end of ctx it is not known what became

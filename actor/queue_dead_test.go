@@ -152,17 +152,17 @@ func TestDeadLettersSayWhatWasWrong(t *testing.T) {
 	mustDo(t, c.Close(b.ctx))
 }
 
-// A dead letter that has no room for an error goes without.
-func TestALongMessageDiesWithoutItsError(t *testing.T) {
+// A message that has no room for anything more has an error when it is a dead letter, too.
+func TestALongMessageDiesWithItsError(t *testing.T) {
 	b := runningBed(t, storagefake.New())
 	main := b.running("main", QueueConfig{DeliveryLimit: 1, DeadLetterRoutingKey: "dead"})
 	dead := b.running("dead", QueueConfig{})
-	b.publish(b.publisher("", ExchangePublisherOptions{}), &Message{RoutingKey: "main", Body: make([]byte, codec.DefaultLimits().RecordBytes-600)})
+	b.publish(b.publisher("", ExchangePublisherOptions{}), &Message{RoutingKey: "main", Body: make([]byte, codec.DefaultLimits().RecordBytes-60)})
 	c := must[*QueueConsumer](t)(main.Consume(b.ctx, ConsumeOptions{}, func(context.Context, *QueueDelivery) error {
 		return errors.New(strings.Repeat("no", DeathErrorBytes/2))
 	}))
 	d := b.get(dead, 1)[0]
-	if death := d.Deaths()[0]; death.Reason != "delivery-limit" || death.Error != "" {
+	if death := d.Deaths()[0]; death.Reason != "delivery-limit" || len(death.Error) != DeathErrorBytes {
 		t.Errorf("its death is %+v", death)
 	}
 	mustDo(t, d.Ack())

@@ -57,27 +57,35 @@ func (s *System) touchQueue(ctx context.Context, q *queueInfo) error {
 }
 
 // alterQueue changes the configuration of a queue: f is given what it is.
-func (s *System) alterQueue(ctx context.Context, name string, f func(*QueueConfig)) (*queueInfo, error) {
-	fail := func(err error) (*queueInfo, error) { return nil, fmt.Errorf("alter queue %q: %w", name, err) }
+func (s *System) alterQueue(ctx context.Context, q *queueInfo, f func(*QueueConfig)) error {
+	fail := func(err error) error { return fmt.Errorf("alter queue %q: %w", q.name, err) }
 	d, err := s.directory(ctx)
 	if err != nil {
 		return fail(err)
 	}
-	q, ok := d.queue(name)
-	if !ok {
-		return fail(ErrNoQueue)
+	for {
+		if has, ok := d.queue(q.name); !ok || has != q {
+			return fail(ErrNoQueue)
+		}
+		was := q.config()
+		config := was.clone()
+		f(&config)
+		config = config.withDefaults()
+		if err := config.check(); err != nil {
+			return fail(err)
+		}
+		_, err := amend[*queueInfo](ctx, d, &alterQueue{q.name, config, was})
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, errAltered) {
+			return fail(err)
+		}
 	}
-	config := *q.config()
-	f(&config)
-	config = config.withDefaults()
-	if err := config.check(); err != nil {
-		return fail(err)
-	}
-	if q, err = amend[*queueInfo](ctx, d, &alterQueue{name, config}); err != nil {
-		return fail(err)
-	}
-	return q, nil
 }
+
+// errAltered: the queue is not what it was when its new configuration was made.
+var errAltered = errors.New("it was altered meanwhile")
 
 // deleteQueue makes a queue unknown: that of an id, if that is not 0.
 func (s *System) deleteQueue(ctx context.Context, name string, id uint32) error {

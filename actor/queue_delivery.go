@@ -139,8 +139,7 @@ type Death struct {
 	// Error is what the handler returned, or panicked with, at the last attempt, up to
 	// DeathErrorBytes of it; "": it was not that which ended the message (its time, the
 	// length of the queue, a crash, a Nack or Reject by hand), or it is not known: of
-	// more than 10,000 messages that wait for a dead-letter exchange, and where the dead
-	// letter would be too long.
+	// more than 10,000 messages that wait for a dead-letter exchange.
 	Error string
 }
 

@@ -79,14 +79,14 @@ func (s *System) Queues(ctx context.Context) ([]QueueInfo, error) {
 func (q *Queue) Name() string { return q.info.name }
 
 // Config returns what the queue was declared with, or altered to since.
-func (q *Queue) Config() QueueConfig { return *q.info.config() }
+func (q *Queue) Config() QueueConfig { return q.info.config().clone() }
 
-// Alter changes the configuration of the queue: f is given what it is. Messages that wait
+// Alter changes the configuration of the queue: f is given what it is, again if others
+// have altered it meanwhile. Messages that wait
 // follow a new time to live from when they are looked at next. Transient and Exclusive
 // are for life.
 func (q *Queue) Alter(ctx context.Context, f func(*QueueConfig)) error {
-	_, err := q.sys.alterQueue(ctx, q.info.name, f)
-	return err
+	return q.sys.alterQueue(ctx, q.info, f)
 }
 
 // Consume has a handler work on messages of the queue, together with the queue's other
@@ -111,6 +111,7 @@ func (q *Queue) Subscribe(ctx context.Context, o ConsumeOptions) (*QueueConsumer
 //
 // It is use of the queue, for Expires, but no consumer that AutoDelete looks at.
 func (q *Queue) Get(ctx context.Context, n int, wait time.Duration) ([]*QueueDelivery, error) {
+	q.catchUp(ctx)
 	c, err := q.sys.newQueueConsumer(ctx, q.info.name, q, ConsumeOptions{Name: "get", Prefetch: n}, nil, true)
 	if err != nil {
 		return nil, err
@@ -128,6 +129,7 @@ func (q *Queue) settleTimeout() time.Duration { return q.info.config().SettleTim
 // Purge drops all messages that wait, for good; not those in the hands of consumers. It
 // returns how many there were.
 func (q *Queue) Purge(ctx context.Context) (int, error) {
+	q.catchUp(ctx)
 	before, err := q.Stats(ctx)
 	if err == nil {
 		err = q.do(ctx, queue.Purge{})
@@ -148,7 +150,8 @@ func (q *Queue) Pause(ctx context.Context, delivery, publishing bool) error {
 // Resume ends a pause.
 func (q *Queue) Resume(ctx context.Context) error { return q.do(ctx, queue.Pause{}) }
 
-// Stats says how the queue does.
+// Stats says how the queue does. It does not wait for what was published just now: see
+// CatchUp.
 func (q *Queue) Stats(ctx context.Context) (QueueStats, error) {
 	pid, err := q.address(ctx)
 	if err != nil {
@@ -205,6 +208,11 @@ type QueueDelete struct {
 // Delete deletes the queue, with its bindings and its messages, which are not
 // dead-lettered. Its consumers are told that they are cancelled.
 func (q *Queue) Delete(ctx context.Context, o QueueDelete) error {
+	if o.IfEmpty {
+		if err := q.CatchUp(ctx); err != nil {
+			return err
+		}
+	}
 	if o.IfUnused || o.IfEmpty {
 		s, err := q.Stats(ctx)
 		switch {

@@ -15,7 +15,9 @@ func TestConsumersHearThatTheirQueueIsDeleted(t *testing.T) {
 	q, other := b.running("q", QueueConfig{}), b.running("other", QueueConfig{})
 	b.send("q", "one")
 	told := make(chan error, 1)
-	c := must[*QueueConsumer](t)(q.Subscribe(b.ctx, ConsumeOptions{Listener: ConsumeListener{Cancelled: func(err error) { told <- err }}}))
+	c := must[*QueueConsumer](t)(q.Subscribe(b.ctx, ConsumeOptions{Listener: ConsumeListener{
+		Cancelled:   func(err error) { told <- err },
+		Interrupted: func(err error) { t.Errorf("it is told to wait for its queue: %v", err) }}}))
 	d := must[*QueueDelivery](t)(c.Next(b.ctx))
 	mustDo(t, q.Delete(b.ctx, QueueDelete{}))
 	if err := await(t, told, "the cancellation"); !errors.Is(err, ErrNoQueue) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -47,16 +48,34 @@ func (q *Queue) Move(ctx context.Context, to string, o QueueMove) (QueueMoved, e
 }
 
 // Redrive moves dead letters back to the queues in which they died first, to be tried
-// again: it is said to the queue that has them. Messages that never died stay.
+// again: it is said to the queue that has them. Messages that never died stay, and so do
+// those of queues that are no more: that is an ErrNoQueue, and the others are moved.
 func (q *Queue) Redrive(ctx context.Context, o QueueMove) (QueueMoved, error) {
+	d, err := q.sys.directory(ctx)
+	if err != nil {
+		return QueueMoved{}, err
+	}
+	gone := map[string]bool{}
 	filter := o.Filter
 	o.Filter = func(m *QueueMessage) bool {
-		return m.Origin != "" && m.Origin != q.info.name && (filter == nil || filter(m))
+		if m.Origin == "" || m.Origin == q.info.name || filter != nil && !filter(m) {
+			return false
+		}
+		_, there := d.queue(m.Origin)
+		if !there {
+			gone[m.Origin] = true
+		}
+		return there
 	}
-	return q.move(ctx, o, func(m *QueueMessage, e *envelope.Envelope) (string, error) {
+	moved, err := q.move(ctx, o, func(m *QueueMessage, e *envelope.Envelope) (string, error) {
 		e.Hops = 0
 		return m.Origin, nil
 	})
+	if len(gone) > 0 {
+		names := slices.Sorted(maps.Keys(gone))
+		err = errors.Join(err, fmt.Errorf("redrive messages of queue %s: some have died in queues that are no more, and stay: %w: %q", q.info.name, ErrNoQueue, names))
+	}
+	return moved, err
 }
 
 // mover moves messages, some at a time.

@@ -227,6 +227,12 @@ func (s *System) Close(ctx context.Context) error {
 	return errors.Join(err, s.end(ctx))
 }
 
+func (s *System) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
 func (s *System) stopRoots(ctx context.Context, roots []rootActor, services bool) error {
 	var gone []<-chan struct{}
 	for _, r := range roots {
