@@ -1,8 +1,8 @@
 package actor
 
 import (
-	"context"
 	"errors"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -49,33 +49,33 @@ func TestAnAlteredQueueGoesOn(t *testing.T) {
 	}
 }
 
+// A queue warns when it gets full, be it in an instant, and whoever else looks at it; and
+// again when it was less full for a while.
 func TestQueueWarnsBeforeItIsFull(t *testing.T) {
-	warnings := make(chan QueueWarning, 10)
-	store := storagefake.New()
-	b := &bed{t, logSystem(t, store, WithOnQueueWarning(func(w QueueWarning) { warnings <- w })), testContext(t)}
-	b.running("q", QueueConfig{MaxLength: 10, Overflow: RejectPublish})
-	b.send("q", numbers(0, 10)...)
-	// It looks once in a second, when something happens.
-	p := b.publisher("", ExchangePublisherOptions{})
-	for {
-		select {
-		case w := <-warnings:
-			if w.Queue != "q" || w.MaxLength != 10 || w.Messages < 8 {
+	synctest.Test(t, func(t *testing.T) {
+		var warnings []QueueWarning
+		b := &bed{t, NewSystem(storagefake.New(), WithOnQueueWarning(func(w QueueWarning) { warnings = append(warnings, w) })), t.Context()}
+		defer b.end()
+		q := b.running("q", QueueConfig{MaxLength: 10, Overflow: RejectPublish})
+		for round := 1; round <= 2; round++ {
+			for i := range 10 {
+				must[QueueStats](t)(q.Stats(b.ctx))
+				b.sendNow("q", strconv.Itoa(i))
+			}
+			synctest.Wait()
+			if len(warnings) != round {
+				t.Fatalf("round %d: %+v", round, warnings)
+			}
+			if w := warnings[round-1]; w.Queue != "q" || w.MaxLength != 10 || w.Messages < 1 {
 				t.Errorf("%+v", w)
 			}
-			return
-		case <-b.ctx.Done():
-			t.Fatal("there is no warning")
-		default:
+			for _, d := range b.get(q, 10) {
+				mustDo(t, d.AckSync(b.ctx))
+				time.Sleep(queueWindow)
+			}
+			synctest.Wait()
 		}
-		if _, err := p.PublishSync(context.WithoutCancel(b.ctx), &Message{RoutingKey: "q"}); err != nil && !errors.Is(err, ErrQueueFull) {
-			t.Fatal(err)
-		}
-		q := must[*Queue](t)(b.Queue(b.ctx, "q"))
-		for _, d := range must[[]*QueueDelivery](t)(q.Get(b.ctx, 1, 0)) {
-			mustDo(t, d.Requeue())
-		}
-	}
+	})
 }
 
 // lives is a bed in virtual time: f lets some of it pass.

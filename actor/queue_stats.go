@@ -66,14 +66,15 @@ type queueMeter struct {
 	in, out         uint64
 	inRate, outRate float64
 	warned          bool
+	warnedAt        int64 // Unix ms
 }
 
 // sample looks at the counts, if the last look is long enough ago.
-func (m *queueMeter) sample(now int64, c queue.Counts) bool {
+func (m *queueMeter) sample(now int64, c queue.Counts) {
 	in, out := c.Taken, c.Taken-uint64(c.Live)
 	elapsed := time.Duration(now-m.at) * time.Millisecond
 	if m.at != 0 && elapsed < queueSample {
-		return false
+		return
 	}
 	if m.at != 0 {
 		share := 1 - math.Exp(-elapsed.Seconds()/queueWindow.Seconds())
@@ -81,7 +82,6 @@ func (m *queueMeter) sample(now int64, c queue.Counts) bool {
 		m.outRate += share * (float64(out-m.out)/elapsed.Seconds() - m.outRate)
 	}
 	m.at, m.in, m.out = now, in, out
-	return true
 }
 
 // stats measures and says how the queue does.
@@ -128,20 +128,22 @@ func seconds(s float64) time.Duration {
 
 // measure samples the rates, and warns if the queue gets full.
 func (q *queueActor) measure() {
-	if !q.meter.sample(q.clock, q.core.Counts()) || q.sys.onQueueWarning == nil {
+	m := &q.meter
+	m.sample(q.clock, q.core.Counts())
+	if q.sys.onQueueWarning == nil {
 		return
 	}
 	waiting, c := q.core.Waiting(), &q.config
 	share := math.Max(shareOf(int64(waiting.Messages), int64(c.MaxLength)), shareOf(waiting.Bytes, c.MaxBytes))
-	s := QueueStats{InRate: q.meter.inRate, OutRate: q.meter.outRate}
+	s := QueueStats{InRate: m.inRate, OutRate: m.outRate}
 	s.forecast(waiting, c)
 	soon := s.ToFull > 0 && s.ToFull < queueSoon
 	switch {
-	case (share >= queueFull || soon) && !q.meter.warned:
-		q.meter.warned = true
+	case (share >= queueFull || soon) && !m.warned:
+		m.warned, m.warnedAt = true, q.clock
 		q.sys.onQueueWarning(QueueWarning{q.info.name, waiting.Messages, c.MaxLength, waiting.Bytes, c.MaxBytes, s.ToFull})
-	case share < queueCalm && !soon:
-		q.meter.warned = false
+	case share < queueCalm && !soon && q.clock-m.warnedAt >= queueSample.Milliseconds():
+		m.warned = false
 	}
 }
 

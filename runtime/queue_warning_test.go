@@ -9,8 +9,7 @@ import (
 	"github.com/troupestream/troupe/runtime"
 )
 
-// A queue that gets full says so to whoever opened the engine. It looks once in a second,
-// when something happens.
+// A queue that gets full says so to whoever opened the engine.
 func TestOnQueueWarning(t *testing.T) {
 	ctx, warnings := within(t), make(chan actor.QueueWarning, 1)
 	e := open(t, t.TempDir(), runtime.OnQueueWarning(func(w actor.QueueWarning) {
