@@ -166,7 +166,7 @@ func messageHeaders(all []MessageHeader, headers []codec.Header, kinds []byte) [
 }
 
 // copy drafts a message that was published before: a dead letter, or one that is moved.
-// e is what its envelope is to be, but for the exchange, and r its record.
+// e is what its envelope is to be, but for the queues and the exchange, and r its record.
 func (d *draft) copy(e *envelope.Envelope, r *Record, exchange string) {
 	queues := d.envelope.Queues[:0]
 	d.envelope = *e

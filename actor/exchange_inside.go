@@ -57,6 +57,21 @@ func (p *ExchangePublisher) publishInside(ctx context.Context, e *envelope.Envel
 	return receipt, err
 }
 
+// publishTo publishes a message to a queue, from the default exchange, and leaves what it
+// says of the exchange and the routing keys that it had come by: where it is moved to it is
+// the same message.
+func (p *ExchangePublisher) publishTo(ctx context.Context, queue string, e *envelope.Envelope, r *Record) (Receipt, error) {
+	d := p.drafts.Get().(*draft)
+	defer d.back(p)
+	d.copy(e, r, e.Exchange)
+	d.message.Key, d.message.CC = queue, nil
+	receipt, err := p.send(ctx, d, nil)
+	if err != nil {
+		err = fmt.Errorf("publish to queue %q: %w", queue, err)
+	}
+	return receipt, err
+}
+
 // inside returns the publisher of the system itself to an exchange. It waits for no room.
 func (d *queueDirectory) inside(ctx context.Context, exchange string) (*ExchangePublisher, error) {
 	if p, ok := d.insiders.get(exchange); ok && !p.exchange.gone.Load() {

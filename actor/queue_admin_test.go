@@ -98,8 +98,12 @@ func TestMoveMovesWhatMatches(t *testing.T) {
 	if s := b.settles(from, "left", func(QueueStats) bool { return true }); s.Moved != 290 || s.Ready != 310 {
 		t.Errorf("%+v", s.Counts)
 	}
-	if got := bodiesOf(b.get(to, 3)); !slices.Equal(got, []string{"00", "22", "44"}) {
+	moved := b.get(to, 3)
+	if got := bodiesOf(moved); !slices.Equal(got, []string{"00", "22", "44"}) {
 		t.Errorf("moved were %v", got)
+	}
+	if key := moved[0].RoutingKey(); key != "from" {
+		t.Errorf("what was published with the routing key from has %q now", key)
 	}
 	if _, err := from.Move(b.ctx, "from", QueueMove{}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("to itself: %v", err)
@@ -116,7 +120,9 @@ func TestRedriveBringsDeadLettersBack(t *testing.T) {
 	b := runningBed(t, storagefake.New())
 	one, two := b.running("one", QueueConfig{DeadLetterRoutingKey: "dlq"}), b.running("two", QueueConfig{DeadLetterRoutingKey: "dlq"})
 	dlq := b.running("dlq", QueueConfig{})
-	b.send("one", "a")
+	b.exchange("x", ExchangeConfig{})
+	b.bind(Binding{Exchange: "x", Queue: "one", RoutingKey: "orders"})
+	b.publish(b.publisher("x", ExchangePublisherOptions{}), &Message{RoutingKey: "orders", CC: []string{"copies"}, Body: []byte("a")})
 	b.send("two", "b")
 	b.send("dlq", "never died")
 	mustDo(t, b.get(one, 1)[0].Reject())
@@ -127,6 +133,13 @@ func TestRedriveBringsDeadLettersBack(t *testing.T) {
 	}
 	for q, body := range map[*Queue]string{one: "a", two: "b"} {
 		d := b.get(q, 1)[0]
+		want := []string{"", "two"}
+		if q == one {
+			want = []string{"x", "orders", "copies"}
+		}
+		if got := append([]string{d.Exchange(), d.RoutingKey()}, d.Message().CC...); !slices.Equal(got, want) {
+			t.Errorf("queue %s has a message back that came by %q, and now says %q", q.Name(), want, got)
+		}
 		if string(d.Body()) != body || d.said().Hops != 0 || len(d.said().Deaths) != 1 {
 			t.Errorf("queue %s has %q back: %+v", q.Name(), d.Body(), d.said())
 		}

@@ -21,7 +21,8 @@ type QueueMove struct {
 	Limit  int                      // how many at most; 0: no limit
 	Rate   float64                  // a second; 0: as fast as it goes
 	DryRun bool                     // only count
-	// Edit changes what is published. nil: nothing. Delay, TTL, CC and BCC have no effect.
+	// Edit changes what is published. nil: nothing. RoutingKey, Delay, TTL, CC and BCC have
+	// no effect.
 	// It is called where Move is, as Filter.
 	Edit func(*Message)
 }
@@ -38,18 +39,22 @@ const moveTurn = 256
 
 // Move moves messages that wait, or are delayed, to another queue; those in the hands of
 // consumers stay. A message is in the other queue before this one lets it go: if the
-// process ends in between it is in both. Its history of deaths goes with it. Move waits for
-// a queue that is behind, and meanwhile this one delivers what is not moved yet.
+// process ends in between it is in both. It is the same message there: its exchange and
+// routing keys are those that it was published with, and its history of deaths goes with
+// it. Move waits for a queue that is behind, and meanwhile this one delivers what is not
+// moved yet.
 func (q *Queue) Move(ctx context.Context, to string, o QueueMove) (QueueMoved, error) {
 	if to == q.info.name {
 		return QueueMoved{}, fmt.Errorf("move messages of queue %s: %w: it is the same queue", to, ErrInvalid)
 	}
-	return q.move(ctx, o, func(m *QueueMessage, _ *envelope.Envelope) (string, error) { return to, nil })
+	return q.move(ctx, o, func(*envelope.Envelope) string { return to })
 }
 
 // Redrive moves dead letters back to the queues in which they died first, to be tried
-// again: it is said to the queue that has them. Messages that never died stay, and so do
-// those of queues that are no more: that is an ErrNoQueue, and the others are moved.
+// again: it is said to the queue that has them. They have the exchange and the routing keys
+// again that they had there, and may be dead-lettered MaxHops times once more. Messages
+// that never died stay, and so do those of queues that are no more: that is an ErrNoQueue,
+// and the others are moved.
 func (q *Queue) Redrive(ctx context.Context, o QueueMove) (QueueMoved, error) {
 	d, err := q.sys.directory(ctx)
 	if err != nil {
@@ -67,10 +72,7 @@ func (q *Queue) Redrive(ctx context.Context, o QueueMove) (QueueMoved, error) {
 		}
 		return there
 	}
-	moved, err := q.move(ctx, o, func(m *QueueMessage, e *envelope.Envelope) (string, error) {
-		e.Hops = 0
-		return m.Origin, nil
-	})
+	moved, err := q.move(ctx, o, redriven)
 	if len(gone) > 0 {
 		names := slices.Sorted(maps.Keys(gone))
 		err = errors.Join(err, fmt.Errorf("redrive messages of queue %s: some have died in queues that are no more, and stay: %w: %q", q.info.name, ErrNoQueue, names))
@@ -78,23 +80,37 @@ func (q *Queue) Redrive(ctx context.Context, o QueueMove) (QueueMoved, error) {
 	return moved, err
 }
 
+// redriven makes a dead letter the message again that it was, and says in which queue.
+func redriven(e *envelope.Envelope) string {
+	o := &e.Origin
+	e.Hops, e.Exchange, e.RoutingKey, e.CC = 0, o.Exchange, o.RoutingKey, nil
+	for _, d := range e.Deaths {
+		if d.Queue == o.Queue && len(d.RoutingKeys) > 1 && d.RoutingKeys[0] == o.RoutingKey {
+			e.CC = d.RoutingKeys[1:]
+			break
+		}
+	}
+	return o.Queue
+}
+
 // mover moves messages, some at a time.
 type mover struct {
 	q       *Queue
 	options QueueMove
-	to      func(*QueueMessage, *envelope.Envelope) (queue string, err error)
+	to      func(*envelope.Envelope) (queue string)
 	waiting map[queue.Ref]toMove
 	refs    []queue.Ref // of what waits, in order
 	done    QueueMoved
 }
 
-// toMove is what is published of a message.
+// toMove is what is published of a message, and where.
 type toMove struct {
+	queue    string
 	envelope envelope.Envelope
 	record   codec.Record
 }
 
-func (q *Queue) move(ctx context.Context, o QueueMove, to func(*QueueMessage, *envelope.Envelope) (string, error)) (QueueMoved, error) {
+func (q *Queue) move(ctx context.Context, o QueueMove, to func(*envelope.Envelope) string) (QueueMoved, error) {
 	v := mover{q: q, options: o, to: to, waiting: map[queue.Ref]toMove{}}
 	err := q.browseHeld(ctx, func(m *QueueMessage) error { return v.add(ctx, m) })
 	if err == nil {
@@ -119,12 +135,7 @@ func (v *mover) add(ctx context.Context, m *QueueMessage) error {
 		return nil
 	}
 	e, record := m.edited(o.Edit)
-	var err error
-	if e.RoutingKey, err = v.to(m, &e); err != nil {
-		return err
-	}
-	e.Queues, e.CC = nil, nil
-	v.waiting[m.Position] = toMove{e, record}
+	v.waiting[m.Position] = toMove{v.to(&e), e, record}
 	if v.refs = append(v.refs, m.Position); len(v.refs) < v.turn() {
 		return nil
 	}
@@ -184,7 +195,7 @@ func (v *mover) publish(ctx context.Context, refs []queue.Ref) []error {
 	for i, ref := range refs {
 		if errs[i] = err; err == nil {
 			m := v.waiting[ref]
-			receipts[i], errs[i] = to.publishInside(ctx, &m.envelope, &m.record, nil)
+			receipts[i], errs[i] = to.publishTo(ctx, m.queue, &m.envelope, &m.record)
 		}
 	}
 	for i, r := range receipts {
