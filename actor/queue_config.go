@@ -41,7 +41,7 @@ const (
 )
 
 // QueueConfig is what a queue is declared with. The zero value is a durable queue with
-// the defaults. Transient and Exclusive are for life; the rest can be altered.
+// the defaults. Transient, Exclusive and GroupBy are for life; the rest can be altered.
 type QueueConfig struct {
 	// Transient: the queue is forgotten when the process ends. RabbitMQ's
 	// durable=false.

@@ -74,6 +74,9 @@ func (s *System) alterQueue(ctx context.Context, q *queueInfo, f func(*QueueConf
 		if err := config.check(); err != nil {
 			return fail(err)
 		}
+		if config.GroupBy != was.GroupBy {
+			return fail(fmt.Errorf("%w: GroupBy is for life, since what waits is in its groups: declare another queue, and move the messages there", ErrConflict))
+		}
 		_, err := amend[*queueInfo](ctx, d, &alterQueue{q.name, config, was})
 		if err == nil {
 			return nil

@@ -82,9 +82,9 @@ func (q *Queue) Name() string { return q.info.name }
 func (q *Queue) Config() QueueConfig { return q.info.config().clone() }
 
 // Alter changes the configuration of the queue: f is given what it is, again if others
-// have altered it meanwhile. Messages that wait
-// follow a new time to live from when they are looked at next. Transient and Exclusive
-// are for life.
+// have altered it meanwhile. Messages that wait follow a new time to live from when they
+// are looked at next; a new FairBy is for those that are published later. Transient,
+// Exclusive and GroupBy are for life.
 func (q *Queue) Alter(ctx context.Context, f func(*QueueConfig)) error {
 	return q.sys.alterQueue(ctx, q.info, f)
 }

@@ -1,8 +1,10 @@
 package actor
 
 import (
+	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,6 +41,11 @@ func TestAnAlteredQueueGoesOn(t *testing.T) {
 	q := b.running("q", QueueConfig{})
 	b.send("q", numbers(0, 10)...)
 	b.waits(q, 10)
+	for name, alter := range map[string]func(*QueueConfig){"GroupBy": func(c *QueueConfig) { c.GroupBy = "key" }, "Transient": func(c *QueueConfig) { c.Transient = true }} {
+		if err := q.Alter(b.ctx, alter); !errors.Is(err, ErrConflict) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	mustDo(t, q.Alter(b.ctx, func(c *QueueConfig) { c.MaxLength = 3 }))
 	s := b.settles(q, "shortened", func(s QueueStats) bool { return s.Dropped == 7 })
 	if s.Ready != 3 {
