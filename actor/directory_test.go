@@ -366,7 +366,7 @@ func TestADirectoryThatSomebodyElseHasTakenCanBeRead(t *testing.T) {
 	ctx, store := testContext(t), storagefake.New()
 	s := logSystem(t, store)
 	must[*queueInfo](t)(s.declareQueue(ctx, "a", QueueConfig{}))
-	other := must[*journal](t)(openJournal(ctx, store, directoryLog, []byte("other"), newQueueDirectory(nil)))
+	other := must[*journal](t)(openJournal(ctx, store, directoryLog, []byte("other"), newQueueDirectory(&System{})))
 	defer other.log.Close()
 	if _, err := s.declareQueue(ctx, "b", QueueConfig{}); !errors.Is(err, errDirectoryLost) {
 		t.Errorf("%v", err)
@@ -413,7 +413,7 @@ func drawCommand(t *rapid.T, next *ids) command {
 // finished, what is read is what was.
 func TestAReadDirectoryIsTheOneThatWasWritten(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		d, next := newQueueDirectory(nil), firstIDs
+		d, next := newQueueDirectory(&System{}), firstIDs
 		var entries [][]byte
 		write := func(all []command, round uint64, last bool) {
 			data, err := encodeCommands(all, round, last)
@@ -445,7 +445,7 @@ func TestAReadDirectoryIsTheOneThatWasWritten(t *testing.T) {
 				d.applyAll(all)
 			}
 		}
-		read := newQueueDirectory(nil)
+		read := newQueueDirectory(&System{})
 		for _, e := range entries {
 			if err := read.replay(e); err != nil {
 				rt.Fatal(err)
@@ -480,9 +480,9 @@ func TestAJournalThatGrowsIsReplaced(t *testing.T) {
 }
 
 func FuzzDirectoryReplay(f *testing.F) {
-	d := newQueueDirectory(nil)
+	d := newQueueDirectory(&System{})
 	all, _ := encodeCommands(d.commands(), 1, true)
 	f.Add(all)
 	f.Add([]byte(`{"commands":[{"op":"renew-log","command":{"old":1}},{"op":"bind","command":{}},{"op":"declare-feed","command":{"shard":-1}}]}`))
-	f.Fuzz(func(t *testing.T, entry []byte) { newQueueDirectory(nil).replay(entry) })
+	f.Fuzz(func(t *testing.T, entry []byte) { newQueueDirectory(&System{}).replay(entry) })
 }
