@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type admission struct {
 	rejects bool          // what is beyond max is refused; otherwise the queue drops something
 	unread  bool          // what waits is not known yet: the queue's state is being read
 	trouble error         // why that takes so long; nil: it does not
+	stuck   error         // too many of its messages wait to be dead-lettered; nil: they do not
 	paused  bool
 	closed  bool
 	changed chan struct{} // closed with the next change; nil: nobody waits
@@ -73,10 +75,19 @@ func (a *admission) fails(err error) {
 func (a *admission) why(err error) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err != errBehind || a.trouble == nil {
-		return err
+	if why := cmp.Or(a.trouble, a.stuck); err == errBehind && why != nil {
+		return fmt.Errorf("%w: %w", err, why)
 	}
-	return fmt.Errorf("%w: %w", err, a.trouble)
+	return err
+}
+
+// sticks has publishers wait, but for those of dead letters, for these may be its own; nil
+// ends that.
+func (a *admission) sticks(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.stuck = err
+	a.wake()
 }
 
 // opens says what the queue has, when its state was read; or that it cannot be read: then
@@ -84,7 +95,7 @@ func (a *admission) why(err error) error {
 func (a *admission) opens(waiting queue.Counter, paused bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.unread, a.trouble, a.waiting, a.paused = false, nil, waiting, paused
+	a.unread, a.trouble, a.stuck, a.waiting, a.paused = false, nil, nil, waiting, paused
 	a.wake()
 }
 
@@ -98,13 +109,16 @@ func (a *admission) close() {
 
 // admit reserves room for a message. The error is errBehind, ErrQueueFull,
 // ErrQueuePaused or ErrNoQueue, without a name.
-func (a *admission) admit(bytes int) error {
+func (a *admission) admit(bytes int) error { return a.admitFrom(false, bytes) }
+
+// admitFrom is admit; inside: of a message that was published before.
+func (a *admission) admitFrom(inside bool, bytes int) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
 	case a.closed:
 		return ErrNoQueue
-	case a.unread:
+	case a.unread, a.stuck != nil && !inside:
 		return errBehind
 	case a.paused:
 		return ErrQueuePaused

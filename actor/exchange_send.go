@@ -77,7 +77,7 @@ func (d *draft) admit() (refused *admission, err error) {
 			d.topics = append(d.topics, t.Name)
 			continue
 		}
-		switch err := q.admission.admit(len(d.record.Value)); {
+		switch err := q.admission.admitFrom(d.message.Inside, len(d.record.Value)); {
 		case err == nil:
 			d.queues = append(d.queues, q)
 		case err == ErrQueueFull && q.config().Overflow == RejectPublishDLX:

@@ -141,6 +141,7 @@ func (q *queueActor) door() {
 		q.paused = paused
 		q.info.admission.pause(paused)
 	}
+	q.letters.door(q)
 }
 
 // advance hands over what is to be journalled, unless the last is still under way.

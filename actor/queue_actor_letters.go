@@ -1,7 +1,9 @@
 package actor
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/troupestream/troupe/internal/codec"
@@ -12,7 +14,26 @@ import (
 type letterWriter struct {
 	cancel   context.CancelFunc // ends the writing under way
 	ctx      context.Context
-	failures int // in a row
+	failures int  // in a row
+	stuck    bool // publishers wait until there are less
+}
+
+// dyingMost is how many messages of a queue wait to be dead-lettered, before those who
+// publish to it wait. Each takes some hundred bytes of memory.
+const dyingMost = 65_536
+
+// door has publishers wait where messages cannot be dead-lettered as fast as they die, and
+// until half of them are.
+func (l *letterWriter) door(q *queueActor) {
+	most, n := cmp.Or(q.sys.shards.dyingMost, dyingMost), q.core.Dying()
+	switch {
+	case n >= most && !l.stuck:
+		l.stuck = true
+		q.info.admission.sticks(fmt.Errorf("%d of its messages wait for their dead-letter exchange", n))
+	case n <= most/2 && l.stuck:
+		l.stuck = false
+		q.info.admission.sticks(nil)
+	}
 }
 
 // How long a dead letter waits that could not be written.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -63,6 +64,51 @@ func TestDeadLettersWaitForAnExchangeThatIsMissing(t *testing.T) {
 			mustDo(t, letter.AckSync(b.ctx))
 		}
 		if s := must[QueueStats](t)(main.Stats(b.ctx)); s.Dead != 2 || s.Live != 0 {
+			t.Errorf("%+v", s.Counts)
+		}
+	})
+}
+
+// Where very many cannot be dead-lettered, those who publish wait: what dies is no part of
+// a queue's length, and would have no bound. Dead letters that come back pass.
+func TestDyingMessagesSlowTheirPublishers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := timelessBed(t, storagefake.New())
+		defer b.end()
+		b.shards.dyingMost = 10
+		main, dead := b.running("main", QueueConfig{MaxLength: 2, DeadLetterExchange: "nowhere"}), b.running("dead", QueueConfig{})
+		p := must[*ExchangePublisher](b)(must[*Exchange](b)(b.Exchange(b.ctx, "")).NewPublisher(b.ctx, ExchangePublisherOptions{FailFast: true}))
+		defer func() { mustDo(t, p.Close(b.ctx)) }()
+		published := 0
+		for ; published < 100; published++ {
+			mustDo(t, main.CatchUp(b.ctx))
+			if _, err := p.PublishSync(b.ctx, &Message{RoutingKey: "main"}); err != nil {
+				if !errors.Is(err, ErrBackpressure) || !strings.Contains(err.Error(), "10 of its messages wait for their dead-letter exchange") {
+					t.Error(err)
+				}
+				break
+			}
+		}
+		if published != 12 {
+			t.Errorf("%d are published before one has to wait", published)
+		}
+		waits := must[*ExchangePublisher](b)(must[*Exchange](b)(b.Exchange(b.ctx, "")).NewPublisher(b.ctx, ExchangePublisherOptions{}))
+		defer func() { mustDo(t, waits.Close(b.ctx)) }()
+		waited := make(chan error, 1)
+		go func() {
+			_, err := waits.PublishSync(b.ctx, &Message{RoutingKey: "main"})
+			waited <- err
+		}()
+		b.exchange("nowhere", ExchangeConfig{Type: Fanout})
+		b.bind(Binding{Exchange: "nowhere", Queue: "main"}, Binding{Exchange: "nowhere", Queue: "dead"})
+		if err := <-waited; err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Hour)
+		if s := must[QueueStats](t)(main.Stats(b.ctx)); s.Dying != 0 || s.Ready != 2 {
+			t.Errorf("%+v", s.Counts)
+		}
+		if s := must[QueueStats](t)(dead.Stats(b.ctx)); s.Ready < 11 {
 			t.Errorf("%+v", s.Counts)
 		}
 	})

@@ -15,6 +15,7 @@ import (
 type shards struct {
 	since      int64 // Unix ms: what arrived before was published in the time of another system
 	roundBytes int   // see shardConfig.roundBytes; 0: shardRoundBytes
+	dyingMost  int   // 0: dyingMost
 
 	mu   sync.Mutex
 	open map[int]*pactor.PID

@@ -118,3 +118,6 @@ func (c *chunk) check() error {
 	}
 	return nil
 }
+
+// Dying is how many messages are being dead-lettered.
+func (q *Queue) Dying() int { return q.count.Dying }
