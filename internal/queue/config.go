@@ -140,6 +140,11 @@ func (c Config) withDefaults() (Config, error) {
 		c.Retry.Max = max(c.Retry.First, time.Hour)
 	}
 	c.Limits.fill()
+	for _, d := range []*time.Duration{&c.TTL, &c.SettleTimeout, &c.Expires} {
+		if *d > 0 { // less than the queue's clock tells apart would be never, or at once
+			*d = max(*d, time.Millisecond)
+		}
+	}
 	return c, c.check()
 }
 

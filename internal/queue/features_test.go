@@ -648,3 +648,25 @@ func TestConfigsThatMakeNoSense(t *testing.T) {
 		}
 	}
 }
+
+// What is shorter than a millisecond counts as one: it is not never, nor at once.
+func TestTheShortestTimesCount(t *testing.T) {
+	r := newRig(t, Config{TTL: 1, SettleTimeout: 1})
+	r.publish(Entry{})
+	if n := r.q.Counts(); n.Ready != 1 {
+		t.Fatalf("it has expired at once: %+v", n)
+	}
+	r.now += 10
+	r.must(Tick{})
+	if n := r.q.Counts(); n.Expired != 1 {
+		t.Fatalf("it has not expired: %+v", n)
+	}
+	r = newRig(t, Config{SettleTimeout: 1})
+	r.publish(Entry{})
+	r.must(Subscribe{Consumer: "a", Prefetch: 1})
+	r.now += 10
+	r.must(Tick{})
+	if len(r.got) != 2 || r.got[1].Cause != CauseTimeout && r.got[1].Cause != CauseReturned {
+		t.Fatalf("it was not taken back: %+v", r.got)
+	}
+}
