@@ -117,7 +117,8 @@ func (q *queueActor) wake(at int64) {
 	q.timer = time.AfterFunc(after, func() { sys.Send(self, queueTick{run}) })
 }
 
-// expired deletes the queue: it is not used any more. If that fails, it is noticed again.
+// expired deletes the queue: it is not used any more. If that fails, it stays until it was
+// used once more.
 func (q *queueActor) expired(e queue.Expired) {
 	sys, info, why := q.sys, q.info, "its last consumer has left"
 	if e.Unused {

@@ -46,7 +46,7 @@ func TestKillNineBetweenQueues(t *testing.T) {
 		b := topology.New("between")
 		numbers := topology.From(b, "numbers", sources.Queue(in.queue, queues.Prefetch(500)))
 		topology.To(numbers, "results", sinks.Exchange(results.exchange))
-		tallied(numbers, out)
+		tallied(numbers, sinks.JSONLines[tally](out))
 		_, err = e.Run(ctx, b, opts...)
 		return err
 	})

@@ -61,12 +61,12 @@ func (n numbered) stats(t *testing.T, e *runtime.Engine) actor.QueueStats {
 }
 
 // tallied counts numbers by their rest.
-func tallied(numbers topology.Stream[int64], out string) {
+func tallied(numbers topology.Stream[int64], out topology.Sink[tally]) {
 	byRest := topology.KeyBy(numbers, "by-rest", func(i int64) int64 { return i % tallyKeys })
 	counts := topology.Fold(byRest, "tally", func(k int64, t tally, i int64) tally {
 		return tally{Key: k, Count: t.Count + 1, Sum: t.Sum + i}
 	})
-	topology.To(counts, "out", sinks.JSONLines[tally](out))
+	topology.To(counts, "out", out)
 }
 
 // A job that takes no checkpoints of its own accord reads a queue of many times what it may
@@ -82,7 +82,7 @@ func TestAJobReadsAQueueToItsEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		b := topology.New("tallies")
-		tallied(topology.From(b, "numbers", sources.Queue(in.queue, queues.Prefetch(64))), out)
+		tallied(topology.From(b, "numbers", sources.Queue(in.queue, queues.Prefetch(64))), sinks.JSONLines[tally](out))
 		r, err := e.Run(within(t), b, runtime.UntilEnd(), runtime.ExactlyOnce(), runtime.CheckpointEvery(0))
 		if err != nil || !r.Finished {
 			t.Fatalf("%+v, %v", r, err)
@@ -116,7 +116,7 @@ func TestAJobThatDiesCountsMessagesOnce(t *testing.T) {
 				close(enough)
 			}
 			return i
-		}), out)
+		}), sinks.JSONLines[tally](out))
 		j, err := e.Start(within(t), b, opts...)
 		if err != nil {
 			t.Fatal(err)
@@ -127,9 +127,71 @@ func TestAJobThatDiesCountsMessagesOnce(t *testing.T) {
 		}
 	}
 	b := topology.New("tallies")
-	tallied(topology.Map(topology.From(b, "numbers", sources.Queue(in.queue)), "look", func(i int64) int64 { return i }), out)
+	tallied(topology.Map(topology.From(b, "numbers", sources.Queue(in.queue)), "look", func(i int64) int64 { return i }), sinks.JSONLines[tally](out))
 	if r, err := e.Run(within(t), b, append(opts, runtime.UntilEnd())...); err != nil || !r.Finished {
 		t.Fatalf("%+v, %v", r, err)
+	}
+	checkTallies(t, out, n)
+	if s := in.stats(t, e); s.Live != 0 || s.Acked != n {
+		t.Errorf("%+v", s.Counts)
+	}
+}
+
+// hesitant is a sink some of whose checkpoints cannot be prepared, and others not be
+// committed.
+type hesitant[T any] struct {
+	topology.Sink[T]
+	calls *atomic.Int64
+}
+
+func (h hesitant[T]) Open(ctx context.Context, o topology.SinkOpen) (topology.SinkWriter[T], error) {
+	w, err := h.Sink.Open(ctx, o)
+	return hesitantWriter[T]{w, h.calls}, err
+}
+
+type hesitantWriter[T any] struct {
+	topology.SinkWriter[T]
+	calls *atomic.Int64
+}
+
+func (h hesitantWriter[T]) fails() error {
+	if n := h.calls.Add(1); n%4 == 3 && n < 24 {
+		return errors.New("on purpose")
+	}
+	return nil
+}
+
+func (h hesitantWriter[T]) Prepare(ctx context.Context, n uint64) ([]byte, error) {
+	if err := h.fails(); err != nil {
+		return nil, err
+	}
+	return h.SinkWriter.Prepare(ctx, n)
+}
+
+func (h hesitantWriter[T]) Commit(ctx context.Context, n uint64) error {
+	if err := h.fails(); err != nil {
+		return err
+	}
+	return h.SinkWriter.Commit(ctx, n)
+}
+
+// A job whose checkpoints fail, before they are complete or behind that, begins again from
+// its last one, acknowledges nothing that is not in it, and counts each message once.
+func TestAJobWhoseCheckpointsFailCountsMessagesOnce(t *testing.T) {
+	dir := t.TempDir()
+	out := filepath.Join(dir, "out.ndjson")
+	e := open(t, filepath.Join(dir, "data"))
+	in := numberedBy("in")
+	const n = 3000
+	if err := in.publish(within(t), e, 0, n); err != nil {
+		t.Fatal(err)
+	}
+	var calls atomic.Int64
+	b := topology.New("tallies")
+	tallied(topology.From(b, "numbers", sources.Queue(in.queue, queues.Prefetch(200))), hesitant[tally]{sinks.JSONLines[tally](out), &calls})
+	r, err := e.Run(within(t), b, runtime.ExactlyOnce(), runtime.CheckpointEvery(0), runtime.UntilEnd())
+	if err != nil || !r.Finished || calls.Load() < 24 {
+		t.Fatalf("%+v after %d calls: %v", r, calls.Load(), err)
 	}
 	checkTallies(t, out, n)
 	if s := in.stats(t, e); s.Live != 0 || s.Acked != n {
