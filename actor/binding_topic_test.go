@@ -41,7 +41,7 @@ func TestWhatAQueueHadOfATopicStaysWhenItIsUnbound(t *testing.T) {
 	}
 	again := &topicQueue{Queue: work, t: t, sys: s}
 	if n := again.awaitStats("all to be settled", func(s QueueStats) bool { return s.Live == 0 }); n.Lost != 0 || n.Taken != 3 {
-		t.Errorf("its counts are %+v", n.Counts)
+		t.Errorf("its counts are %+v", n.QueueCounts)
 	}
 	// With the next snapshot nothing of the topic is followed for it any more.
 	d := mustDirectory(t, s)

@@ -57,7 +57,7 @@ func TestPeekTakesNothing(t *testing.T) {
 		t.Errorf("the first two are %v", got)
 	}
 	if s := b.settles(q, "untouched", func(QueueStats) bool { return true }); s.Ready != 2 || s.Delayed != 1 || s.Acked != 1 {
-		t.Errorf("%+v", s.Counts)
+		t.Errorf("%+v", s.QueueCounts)
 	}
 }
 
@@ -73,10 +73,10 @@ func TestWhatIsDelayedIsSoAfterARestart(t *testing.T) {
 	q = b.running("q", QueueConfig{})
 	b.waits(q, 1)
 	m := must[[]*QueueMessage](t)(q.Peek(b.ctx, 1))[0]
-	if m.Status != queue.StatusDelayed || m.At != m.Due.UnixMilli() {
-		t.Errorf("it is %v at %d, and due at %v", m.Status, m.At, m.Due)
+	if m.Status != queue.StatusDelayed || !m.At().Equal(m.Due) {
+		t.Errorf("it is %v at %v, and due at %v", m.Status, m.At(), m.Due)
 	}
-	if o := must[queue.Outcome](t)(q.Outcome(b.ctx, m.Position)); o.Status != queue.StatusDelayed || o.At != m.At {
+	if o := must[queue.Outcome](t)(q.Outcome(b.ctx, m.Position)); o.Status != queue.StatusDelayed || !o.At().Equal(m.At()) {
 		t.Errorf("its outcome is %+v", o)
 	}
 }
@@ -96,7 +96,7 @@ func TestMoveMovesWhatMatches(t *testing.T) {
 	}
 	b.waits(to, 290)
 	if s := b.settles(from, "left", func(QueueStats) bool { return true }); s.Moved != 290 || s.Ready != 310 {
-		t.Errorf("%+v", s.Counts)
+		t.Errorf("%+v", s.QueueCounts)
 	}
 	moved := b.get(to, 3)
 	if got := bodiesOf(moved); !slices.Equal(got, []string{"00", "22", "44"}) {
@@ -112,7 +112,7 @@ func TestMoveMovesWhatMatches(t *testing.T) {
 		t.Errorf("to a queue that is not there: %+v, %v", got, err)
 	}
 	if s := b.settles(from, "as it was", func(QueueStats) bool { return true }); s.Ready != 310 {
-		t.Errorf("%+v", s.Counts)
+		t.Errorf("%+v", s.QueueCounts)
 	}
 }
 
@@ -183,7 +183,7 @@ func TestReplayDeliversWhatWasAcknowledged(t *testing.T) {
 		t.Errorf("replayed were %v; new were %v", again, new)
 	}
 	if s := b.settles(q, "done", func(s QueueStats) bool { return s.Acked == 100 }); s.Live != 0 {
-		t.Errorf("%+v", s.Counts)
+		t.Errorf("%+v", s.QueueCounts)
 	}
 	mustDo(t, c.Close(b.ctx))
 }
@@ -204,8 +204,8 @@ func TestPastSaysWhatBecameOfMessages(t *testing.T) {
 	past := func(o QueueReplay) (texts []string) {
 		for m, err := range q.Past(b.ctx, o) {
 			mustDo(t, err)
-			if m.Status == queue.StatusAcked && (m.Consumer == "" || m.At == 0) {
-				t.Errorf("%q was acknowledged by %q at %d", m.Body, m.Consumer, m.At)
+			if m.Status == queue.StatusAcked && (m.Consumer == "" || m.At().IsZero()) {
+				t.Errorf("%q was acknowledged by %q at %v", m.Body, m.Consumer, m.At())
 			}
 			texts = append(texts, string(m.Body)+": "+m.Status.String())
 		}

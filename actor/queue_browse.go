@@ -16,11 +16,11 @@ import (
 // QueueMessage is a message that was looked at in its queue, and not taken.
 type QueueMessage struct {
 	// Position is the log that the message is in, and its offset there: its name.
-	Position queue.Ref
-	// Outcome is where it is: ready, delayed until At, in the hands of Consumer since At,
+	Position MessageRef
+	// QueueOutcome is where it is: ready, delayed until At, in the hands of Consumer since At,
 	// or being dead-lettered; of one that the queue does not have any more, what became of
 	// it, as far as that is remembered.
-	queue.Outcome
+	QueueOutcome
 	// Message is what was published, without its times: see Published, Due and Expires.
 	Message
 	Exchange  string
@@ -192,7 +192,7 @@ func (w *browsing) message(p *page, offset uint64, e queue.Entry, o queue.Outcom
 	if err != nil {
 		return err
 	}
-	m.Outcome = o
+	m.QueueOutcome = o
 	return w.f(m)
 }
 
@@ -237,7 +237,7 @@ func heldOne(core *queue.Queue, e *queue.Entry) queue.Outcome {
 // memory: when it is due.
 func dueBy(o queue.Outcome, e *queue.Entry) queue.Outcome {
 	if o.Status == queue.StatusReady && e.Due > time.Now().UnixMilli() {
-		o.Status, o.At = queue.StatusDelayed, e.Due
+		o.Status, o.AtMs = queue.StatusDelayed, e.Due
 	}
 	return o
 }
@@ -268,7 +268,8 @@ func (q *Queue) Peek(ctx context.Context, n int) ([]*QueueMessage, error) {
 	return all[:min(n, len(all))], nil
 }
 
-// Drop removes messages that wait, all or none: it fails if one of them does not.
-func (q *Queue) Drop(ctx context.Context, positions ...queue.Ref) error {
+// Drop removes messages that wait, all or none. One that a consumer has, or that is being
+// dead-lettered, is an ErrInFlight, and one that the queue does not have an ErrNoMessage.
+func (q *Queue) Drop(ctx context.Context, positions ...MessageRef) error {
 	return q.do(ctx, queue.Drop{Refs: positions})
 }

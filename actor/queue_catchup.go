@@ -107,7 +107,7 @@ func (q *Queue) isBehind(ctx context.Context, ends map[uint32]uint64) (bool, err
 
 // Unsettled returns those of some messages that are in the queue, or may come to be when
 // it has read its logs. What it does not return never comes.
-func (q *Queue) Unsettled(ctx context.Context, all []queue.Ref) ([]queue.Ref, error) {
+func (q *Queue) Unsettled(ctx context.Context, all []MessageRef) ([]MessageRef, error) {
 	return look(ctx, q, func(core *queue.Queue) []queue.Ref {
 		var still []queue.Ref
 		for _, ref := range all {

@@ -54,7 +54,7 @@ func (b *bed) settles(q *Queue, what string, is func(QueueStats) bool) QueueStat
 			return s
 		}
 		if sleep(b.ctx, time.Millisecond) != nil {
-			b.Fatalf("queue %s never is %s: it has %+v", q.Name(), what, s.Counts)
+			b.Fatalf("queue %s never is %s: it has %+v", q.Name(), what, s.QueueCounts)
 		}
 	}
 }
@@ -202,6 +202,6 @@ func TestExpiredMessagesAreDeadLettered(t *testing.T) {
 		t.Errorf("%q has died: %+v", letter.Body(), letter.said().Deaths)
 	}
 	if s := b.settles(main, "left with one", func(s QueueStats) bool { return s.Live == 1 }); s.Ready != 1 {
-		t.Errorf("%+v", s.Counts)
+		t.Errorf("%+v", s.QueueCounts)
 	}
 }

@@ -167,7 +167,7 @@ func (d *QueueDelivery) Type() string { return d.said().Type }
 
 // Position names the message within the system: the log that it is in, and its offset
 // there. Deliveries of the same message to other queues have the same one.
-func (d *QueueDelivery) Position() queue.Ref { return d.Ref }
+func (d *QueueDelivery) Position() MessageRef { return d.Ref }
 
 // ID is the MessageID, or where there is none the Position: the same for every delivery
 // of the message.
@@ -184,8 +184,8 @@ func (d *QueueDelivery) Attempt() int { return d.arrival.Attempt }
 // Redelivered says whether the message was delivered before, or may have been.
 func (d *QueueDelivery) Redelivered() bool { return d.arrival.Redelivered }
 
-// Cause is why it is delivered again.
-func (d *QueueDelivery) Cause() queue.Cause { return d.arrival.Cause }
+// Cause is why it is delivered again; QueueCauseNone at the first delivery.
+func (d *QueueDelivery) Cause() QueueCause { return d.arrival.Cause }
 
 // Priority is what the message was published with, within what the queue has.
 func (d *QueueDelivery) Priority() uint8 { return d.arrival.Priority }

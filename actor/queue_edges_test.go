@@ -27,7 +27,7 @@ func TestTheLongestTimesDoNotOverflow(t *testing.T) {
 		t.Errorf("got %q", d.Body())
 	}
 	if s := must[QueueStats](t)(q.Stats(b.ctx)); s.Delayed != 2 || s.Expired != 0 {
-		t.Errorf("%+v", s.Counts)
+		t.Errorf("%+v", s.QueueCounts)
 	}
 }
 

@@ -51,7 +51,7 @@ func TestDeadLettersWaitForAnExchangeThatIsMissing(t *testing.T) {
 		time.Sleep(time.Hour)
 		mustDo(t, b.get(main, 1)[0].AckSync(b.ctx))
 		if s := must[QueueStats](t)(main.Stats(b.ctx)); s.Dying != 2 || s.Acked != 1 || s.Live != 2 || s.Dead != 0 {
-			t.Errorf("%+v", s.Counts)
+			t.Errorf("%+v", s.QueueCounts)
 		}
 		b.exchange("nowhere", ExchangeConfig{Type: Fanout})
 		b.bind(Binding{Exchange: "nowhere", Queue: "dead"})
@@ -64,7 +64,7 @@ func TestDeadLettersWaitForAnExchangeThatIsMissing(t *testing.T) {
 			mustDo(t, letter.AckSync(b.ctx))
 		}
 		if s := must[QueueStats](t)(main.Stats(b.ctx)); s.Dead != 2 || s.Live != 0 {
-			t.Errorf("%+v", s.Counts)
+			t.Errorf("%+v", s.QueueCounts)
 		}
 	})
 }
@@ -106,10 +106,10 @@ func TestDyingMessagesSlowTheirPublishers(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		if s := must[QueueStats](t)(main.Stats(b.ctx)); s.Dying != 0 || s.Ready != 2 {
-			t.Errorf("%+v", s.Counts)
+			t.Errorf("%+v", s.QueueCounts)
 		}
 		if s := must[QueueStats](t)(dead.Stats(b.ctx)); s.Ready < 11 {
-			t.Errorf("%+v", s.Counts)
+			t.Errorf("%+v", s.QueueCounts)
 		}
 	})
 }
@@ -127,7 +127,7 @@ func TestDeadLettersWaitForAQueueThatIsFull(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		if s := must[QueueStats](t)(main.Stats(b.ctx)); s.Dying != 2 || s.Dead != 1 {
-			t.Errorf("%+v", s.Counts)
+			t.Errorf("%+v", s.QueueCounts)
 		}
 		mustDo(t, b.get(main, 1)[0].AckSync(b.ctx)) // it goes on meanwhile
 		letters := map[string]bool{}
@@ -138,7 +138,7 @@ func TestDeadLettersWaitForAQueueThatIsFull(t *testing.T) {
 			time.Sleep(2 * letterRetryMax)
 		}
 		if s := must[QueueStats](t)(main.Stats(b.ctx)); len(letters) != 3 || s.Dead != 3 || s.Acked != 1 || s.Live != 0 {
-			t.Errorf("the letters are %v; %+v", letters, s.Counts)
+			t.Errorf("the letters are %v; %+v", letters, s.QueueCounts)
 		}
 	})
 }
@@ -211,7 +211,7 @@ func TestDelayAndExpiryAcrossRestarts(t *testing.T) {
 		}
 		dead := must[*Queue](t)(b.Queue(b.ctx, "dead"))
 		if s := must[QueueStats](t)(dead.Stats(b.ctx)); s.Ready != 6 {
-			t.Errorf("dead letters: %+v", s.Counts)
+			t.Errorf("dead letters: %+v", s.QueueCounts)
 		}
 		b.end()
 	})
@@ -224,8 +224,8 @@ func checkDue(t *testing.T, b *bed, q *Queue, due int) {
 	mustDo(t, q.CatchUp(b.ctx))
 	synctest.Wait()
 	s := must[QueueStats](t)(q.Stats(b.ctx))
-	if want := (queue.Counts{Taken: 12, Ready: 6, Delayed: 6 - due, Live: 12 - due, Dead: uint64(due)}); s.Counts != want {
-		t.Errorf("with %d due: %+v, want %+v", due, s.Counts, want)
+	if want := (queue.Counts{Taken: 12, Ready: 6, Delayed: 6 - due, Live: 12 - due, Dead: uint64(due)}); s.QueueCounts != want {
+		t.Errorf("with %d due: %+v, want %+v", due, s.QueueCounts, want)
 	}
 }
 
@@ -250,7 +250,7 @@ func TestSettlingAfterRedeliveryIsRefused(t *testing.T) {
 				t.Errorf("the late %s: %v", name, err)
 			}
 			if s := must[QueueStats](t)(main.Stats(b.ctx)); s.InFlight != 1 || s.Live != 1 {
-				t.Errorf("after the late %s: %+v", name, s.Counts)
+				t.Errorf("after the late %s: %+v", name, s.QueueCounts)
 			}
 			mustDo(t, second.AckSync(b.ctx))
 			b.settles(main, "empty", func(s QueueStats) bool { return s.Acked == 1 && s.Live == 0 })

@@ -163,7 +163,7 @@ func (q *Queue) Stats(ctx context.Context) (QueueStats, error) {
 // Outcome says what became of a message: it waits, is in the hands of a consumer, was
 // acknowledged, and so on. How a message ended is remembered for the newest of them: see
 // QueueConfig.History.
-func (q *Queue) Outcome(ctx context.Context, position queue.Ref) (queue.Outcome, error) {
+func (q *Queue) Outcome(ctx context.Context, position MessageRef) (QueueOutcome, error) {
 	o, err := look(ctx, q, func(core *queue.Queue) queue.Outcome { return core.Outcome(position) })
 	if err != nil || o.Status != queue.StatusReady {
 		return o, err

@@ -138,7 +138,7 @@ func TestCatchUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, err := again.Stats(testContext(t)); err != nil || got.Taken != 500 {
-		t.Errorf("%+v, %v", got.Counts, err)
+		t.Errorf("%+v, %v", got.QueueCounts, err)
 	}
 }
 

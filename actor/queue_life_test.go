@@ -49,7 +49,7 @@ func TestAnAlteredQueueGoesOn(t *testing.T) {
 	mustDo(t, q.Alter(b.ctx, func(c *QueueConfig) { c.MaxLength = 3 }))
 	s := b.settles(q, "shortened", func(s QueueStats) bool { return s.Dropped == 7 })
 	if s.Ready != 3 {
-		t.Errorf("%+v", s.Counts)
+		t.Errorf("%+v", s.QueueCounts)
 	}
 	if d := b.get(q, 1)[0]; string(d.Body()) != "7" {
 		t.Errorf("the oldest that is left is %q", d.Body())

@@ -74,7 +74,7 @@ func TestAMoveThatIsCutShortLosesNothing(t *testing.T) {
 		q := must[*Queue](t)(b.Queue(b.ctx, name))
 		mustDo(t, q.CatchUp(b.ctx))
 		if s := must[QueueStats](t)(q.Stats(b.ctx)); s.Live != 3 || s.Moved != 0 || s.Err != nil {
-			t.Errorf("queue %s has %+v, %v", name, s.Counts, s.Err)
+			t.Errorf("queue %s has %+v, %v", name, s.QueueCounts, s.Err)
 		}
 	}
 }

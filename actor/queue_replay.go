@@ -17,9 +17,9 @@ type QueueReplay struct {
 	From, To time.Time
 	// All: also those that the queue remembers to have dead-lettered, expired, dropped or
 	// moved, and not only those that were acknowledged, or that it does not remember
-	// any more (QueueConfig.History): the status of these is "gone".
+	// any more (QueueConfig.History): the status of these is QueueStatusGone.
 	All    bool
-	Filter func(*QueueMessage) bool // nil: all; QueueMessage.Outcome is what became of it
+	Filter func(*QueueMessage) bool // nil: all; QueueMessage.QueueOutcome is what became of it
 	Limit  int                      // how many at most; 0: no limit
 }
 
@@ -30,7 +30,7 @@ const replayPause = 50 * time.Millisecond
 // Replay delivers messages again that the queue does not have any more, to one consumer of
 // it, in the order of their logs, and returns how many. They go there beside all else: to
 // the queue they stay what they are, and other consumers do not notice. They are flagged,
-// with queue.CauseReplay. How far back it goes is how long the logs keep messages: see
+// with QueueCauseReplay. How far back it goes is how long the logs keep messages: see
 // ExchangeConfig. A message that was copied away because it kept its log from being trimmed
 // is not replayed.
 func (q *Queue) Replay(ctx context.Context, to *QueueConsumer, o QueueReplay) (int, error) {

@@ -10,8 +10,8 @@ import (
 // QueueStats is how a queue does.
 type QueueStats struct {
 	Name string
-	// Counts are the messages by what became of them. Taken is the sum of the others.
-	queue.Counts
+	// QueueCounts are the messages by what became of them.
+	QueueCounts
 	Bytes     int64 // of the bodies that wait
 	Consumers int
 	OldestAge time.Duration // of what waits, to about a chunk of messages; 0: nothing waits
@@ -89,7 +89,7 @@ func (q *queueActor) stats() QueueStats {
 	now := q.now()
 	counts, waiting, paused := q.core.Counts(), q.core.Waiting(), q.core.Paused()
 	q.meter.sample(now, counts)
-	s := QueueStats{Name: q.info.name, Counts: counts, Bytes: waiting.Bytes, Consumers: len(q.consumers),
+	s := QueueStats{Name: q.info.name, QueueCounts: counts, Bytes: waiting.Bytes, Consumers: len(q.consumers),
 		DeliveryPaused: paused.Delivery, PublishingPaused: paused.Publishing,
 		InRate: q.meter.inRate, OutRate: q.meter.outRate, Err: q.core.Check()}
 	if oldest := q.core.Oldest(); oldest != 0 {

@@ -183,7 +183,7 @@ func TestQueueOutlastsItsSystem(t *testing.T) {
 		}
 	}
 	if s := b.stats(one); s.Acked != 100 || s.Live != 0 {
-		t.Errorf("queue one has %+v", s.Counts)
+		t.Errorf("queue one has %+v", s.QueueCounts)
 	}
 }
 
@@ -276,6 +276,6 @@ func (b *queueBed) finds(published, acked map[string]bool) {
 		}
 	}
 	if s := b.stats(q); s.Live != 0 {
-		b.Errorf("the queue has %+v", s.Counts)
+		b.Errorf("the queue has %+v", s.QueueCounts)
 	}
 }

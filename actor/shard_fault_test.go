@@ -56,7 +56,7 @@ func TestAShardOutlivesItsJournal(t *testing.T) {
 			}
 			mustDo(t, c.Close(b.ctx), s.Err)
 			if s.Acked != messages || faults.Load() == 0 {
-				t.Errorf("after %d faults: %+v", faults.Load(), s.Counts)
+				t.Errorf("after %d faults: %+v", faults.Load(), s.QueueCounts)
 			}
 			for body, n := range acked {
 				if n != 1 {
@@ -116,7 +116,7 @@ func TestAQueueThatIsGivenUp(t *testing.T) {
 		q = must[*Queue](t)(b.Queue(b.ctx, "q"))
 		mustDo(t, q.CatchUp(b.ctx))
 		if s := must[QueueStats](t)(q.Stats(b.ctx)); s.Acked != 1 || s.Ready != 3 {
-			t.Errorf("the next process has %+v", s.Counts)
+			t.Errorf("the next process has %+v", s.QueueCounts)
 		}
 	})
 }

@@ -63,7 +63,7 @@ func untilDone(ctx context.Context, q *actor.Queue) error {
 		select {
 		case <-time.After(5 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Errorf("the queue has %+v: %w", s.Counts, ctx.Err())
+			return fmt.Errorf("the queue has %+v: %w", s.QueueCounts, ctx.Err())
 		}
 	}
 }
@@ -114,7 +114,7 @@ func TestKillNineWithUnacknowledgedMessages(t *testing.T) {
 		t.Error(err)
 	}
 	if s, err := q.Stats(within(t)); err != nil || s.Acked != all || s.Taken != all {
-		t.Errorf("%+v, %v", s.Counts, err)
+		t.Errorf("%+v, %v", s.QueueCounts, err)
 	}
 }
 
@@ -189,7 +189,7 @@ func queueLife(ctx context.Context, dir string, l *runtimetest.Life) error {
 	if err == nil {
 		var s actor.QueueStats
 		if s, err = q.Stats(ctx); s.Dead+s.Dropped+s.Lost+s.Expired > 0 || s.Taken != s.Acked {
-			err = fmt.Errorf("the queue has lost messages: %+v", s.Counts)
+			err = fmt.Errorf("the queue has lost messages: %+v", s.QueueCounts)
 		}
 	}
 	return errors.Join(err, e.Close(ctx))
@@ -328,7 +328,7 @@ func TestPoisonThatEndsTheProcess(t *testing.T) {
 	}
 	defer closeEngine(t, e)
 	if s, err := q.Stats(within(t)); err != nil || s.Dead != 1 || s.Acked != innocent || s.Live != 0 {
-		t.Errorf("%+v, %v", s.Counts, err)
+		t.Errorf("%+v, %v", s.QueueCounts, err)
 	}
 	dead, err := e.Queue(within(t), "dead")
 	if err != nil {

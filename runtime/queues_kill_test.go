@@ -53,7 +53,7 @@ func TestKillNineBetweenQueues(t *testing.T) {
 	checkTallies(t, out, n)
 	e := open(t, data)
 	if s := in.stats(t, e); s.Live != 0 || s.Taken != uint64(n) || s.Acked != uint64(n) {
-		t.Errorf("the queue: %+v", s.Counts)
+		t.Errorf("the queue: %+v", s.QueueCounts)
 	}
 	requireEachOnce(t, e, results, n)
 }
@@ -62,7 +62,7 @@ func TestKillNineBetweenQueues(t *testing.T) {
 func requireEachOnce(t *testing.T, e *runtime.Engine, from numbered, n int64) {
 	t.Helper()
 	if s := from.stats(t, e); s.Ready != int(n) {
-		t.Fatalf("there are %+v, want %d", s.Counts, n)
+		t.Fatalf("there are %+v, want %d", s.QueueCounts, n)
 	}
 	c, err := from.queue.Subscribe(within(t), e, queues.Prefetch(5000))
 	if err != nil {

@@ -89,7 +89,7 @@ func TestAJobReadsAQueueToItsEnd(t *testing.T) {
 		}
 		checkTallies(t, out, part[1])
 		if s := in.stats(t, e); s.Live != 0 || s.Acked != uint64(part[1]) {
-			t.Errorf("%+v", s.Counts)
+			t.Errorf("%+v", s.QueueCounts)
 		}
 	}
 }
@@ -133,7 +133,7 @@ func TestAJobThatDiesCountsMessagesOnce(t *testing.T) {
 	}
 	checkTallies(t, out, n)
 	if s := in.stats(t, e); s.Live != 0 || s.Acked != n {
-		t.Errorf("%+v", s.Counts)
+		t.Errorf("%+v", s.QueueCounts)
 	}
 }
 
@@ -195,7 +195,7 @@ func TestAJobWhoseCheckpointsFailCountsMessagesOnce(t *testing.T) {
 	}
 	checkTallies(t, out, n)
 	if s := in.stats(t, e); s.Live != 0 || s.Acked != n {
-		t.Errorf("%+v", s.Counts)
+		t.Errorf("%+v", s.QueueCounts)
 	}
 }
 

@@ -68,11 +68,11 @@ func TestACompleteCheckpointAcknowledgesWhatItCovers(t *testing.T) {
 	first := r.Position()
 	b.read(r, 8)
 	if got := b.stats(); got.Acked != 0 || got.InFlight != 30 {
-		t.Errorf("before the checkpoint: %+v", got.Counts)
+		t.Errorf("before the checkpoint: %+v", got.QueueCounts)
 	}
 	b.report(s, first)
 	if got := b.stats(); got.Acked != 10 || got.InFlight != 20 {
-		t.Errorf("behind it: %+v", got.Counts)
+		t.Errorf("behind it: %+v", got.QueueCounts)
 	}
 	if n := positionHas(t, r.Position()); n != 8 {
 		t.Errorf("the position still has %d messages, want 8", n)
@@ -80,7 +80,7 @@ func TestACompleteCheckpointAcknowledgesWhatItCovers(t *testing.T) {
 	b.report(s, first) // again: there is nothing left to do
 	b.report(s, r.Position())
 	if got := b.stats(); got.Acked != 18 {
-		t.Errorf("behind the second: %+v", got.Counts)
+		t.Errorf("behind the second: %+v", got.QueueCounts)
 	}
 }
 
@@ -103,7 +103,7 @@ func TestWhatIsInTheStateIsPassedOver(t *testing.T) {
 	}
 	b.report(s, at)
 	if got := b.stats(); got.Acked != 10 || got.InFlight != 20 {
-		t.Errorf("%+v", got.Counts)
+		t.Errorf("%+v", got.QueueCounts)
 	}
 	if n := positionHas(t, r.Position()); n != 20 {
 		t.Errorf("the position has %d messages, want 20", n)
@@ -143,7 +143,7 @@ func TestSourceReadsNoMoreThanItMayHaveInHand(t *testing.T) {
 		t.Errorf("there is a fifth message: %v", err)
 	}
 	if got := b.stats(); got.InFlight != 4 || got.Ready != 6 {
-		t.Errorf("%+v", got.Counts)
+		t.Errorf("%+v", got.QueueCounts)
 	}
 	b.report(s, r.Position())
 	b.read(r, 4)
@@ -160,7 +160,7 @@ func TestOptionsOfHandlersMeanNothingToAJob(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := b.stats(); got.Acked != 0 || got.Ready != 10 {
-		t.Errorf("%+v", got.Counts)
+		t.Errorf("%+v", got.QueueCounts)
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/troupestream/troupe/actor"
-	"github.com/troupestream/troupe/internal/queue"
 )
 
 // peekMost is how many messages are shown unless it is said.
@@ -85,8 +84,8 @@ type peekedJSON struct {
 func peekedOf(m *actor.QueueMessage) peekedJSON {
 	v := peekedJSON{Status: m.Status.String(), Consumer: m.Consumer, Attempts: m.Attempts, Published: moment(m.Published), Due: moment(m.Due), Expires: moment(m.Expires),
 		Origin: m.Origin, Reason: m.Died, Error: m.Error, Hops: m.Hops}
-	if m.Status > queue.StatusDying && m.At > 0 {
-		v.Settled = clock(m.At)
+	if m.Status > actor.QueueStatusDying {
+		v.Settled = moment(m.At())
 	}
 	v.messageJSON = messageJSON{Position: m.Position.String(), Time: moment(m.Timestamp), Exchange: m.Exchange, RoutingKey: m.RoutingKey, Priority: m.Priority,
 		Headers: headersOf(plain(m.Headers)), MessageID: m.MessageID, CorrelationID: m.CorrelationID, ReplyTo: m.ReplyTo, ContentType: m.ContentType, Type: m.Type}

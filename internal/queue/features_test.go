@@ -131,13 +131,16 @@ func TestOutcome(t *testing.T) {
 	r.must(Cancel{Consumer: "a"})
 	r.publish(Entry{}, Entry{})
 	want := []Outcome{
-		{Status: StatusAcked, Consumer: "a", At: 1000},
-		{Status: StatusDying, At: 1000, Reason: ReasonRejected, Attempts: 1},
-		{Status: StatusInFlight, Consumer: "a", Tag: 3, At: 1000},
-		{Status: StatusDelayed, At: 9000},
+		{Status: StatusAcked, Consumer: "a", AtMs: 1000},
+		{Status: StatusDying, AtMs: 1000, Reason: ReasonRejected, Attempts: 1},
+		{Status: StatusInFlight, Consumer: "a", Tag: 3, AtMs: 1000},
+		{Status: StatusDelayed, AtMs: 9000},
 	}
 	for i, o := range want {
 		got := r.q.Outcome(Ref{1, uint64(i)})
+		if !got.At().Equal(time.UnixMilli(o.AtMs)) {
+			t.Errorf("%d: it is at %v, want %d ms", i, got.At(), o.AtMs)
+		}
 		got.Before = 0
 		if got != o {
 			t.Errorf("%d: got %+v, want %+v", i, got, o)
@@ -146,7 +149,7 @@ func TestOutcome(t *testing.T) {
 	if o := r.q.Outcome(Ref{1, 7}); o.Status != StatusReady || o.Before < 1 || o.Before > 7 {
 		t.Errorf("the last: %+v", o)
 	}
-	if o := r.q.Outcome(Ref{1, 8}); o.Status != StatusUnknown {
+	if o := r.q.Outcome(Ref{1, 8}); o.Status != StatusUnknown || !o.At().IsZero() {
 		t.Errorf("one that is not taken: %+v", o)
 	}
 	r.must(DeadLettered{[]Ref{{1, 1}}})

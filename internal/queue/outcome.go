@@ -1,5 +1,7 @@
 package queue
 
+import "time"
+
 // Status says where a message is.
 type Status uint8
 
@@ -37,11 +39,20 @@ type Outcome struct {
 	Status   Status
 	Consumer string // that has it, or has acknowledged it
 	Tag      uint64 // of the delivery
-	At       int64  // delivered, settled, or due then
+	AtMs     int64  // delivered, settled, or due then, in Unix ms; 0: that is not known
 	Reason   Reason // why it is dying or dead
 	Attempts int    // that failed or were charged
 	// Before is about how many messages of its log wait before it.
 	Before int
+}
+
+// At is when the message was delivered, settled, or is due; the zero time if that is
+// not known.
+func (o Outcome) At() (t time.Time) {
+	if o.AtMs != 0 {
+		t = time.UnixMilli(o.AtMs)
+	}
+	return t
 }
 
 // Outcome says where a message is. The queue cannot tell a message from a record
@@ -68,11 +79,11 @@ func (q *Queue) Outcome(ref Ref) Outcome {
 	switch {
 	case q.flying(ref, &o):
 	case m.reason != ReasonNone:
-		o.Status, o.At = StatusDying, m.last
+		o.Status, o.AtMs = StatusDying, m.last
 	case i >= 0 && c.slots[i].state == delayed:
-		o.Status, o.At = StatusDelayed, c.slots[i].due
+		o.Status, o.AtMs = StatusDelayed, c.slots[i].due
 	case i < 0 && m.due > 0:
-		o.Status, o.At = StatusDelayed, m.due
+		o.Status, o.AtMs = StatusDelayed, m.due
 	}
 	if o.Status == StatusReady || o.Status == StatusDelayed {
 		o.Before = f.before(c, ref.Offset)
@@ -81,7 +92,7 @@ func (q *Queue) Outcome(ref Ref) Outcome {
 }
 
 func (p *past) outcome() Outcome {
-	return Outcome{Status: p.how.status(), Consumer: p.who, At: p.at, Reason: p.why, Attempts: int(p.attempts)}
+	return Outcome{Status: p.how.status(), Consumer: p.who, AtMs: p.at, Reason: p.why, Attempts: int(p.attempts)}
 }
 
 // Ended says how those of the messages have ended that the queue does not have any more;
@@ -108,7 +119,7 @@ func (q *Queue) flying(ref Ref, o *Outcome) (found bool) {
 		k.flights.each(func(d *flight) {
 			if d.chunk != nil && d.ref() == ref {
 				found = true
-				o.Status, o.Consumer, o.Tag, o.At = StatusInFlight, k.name, d.tag, d.at
+				o.Status, o.Consumer, o.Tag, o.AtMs = StatusInFlight, k.name, d.tag, d.at
 			}
 		})
 	}
