@@ -12,6 +12,7 @@ import (
 
 	"github.com/troupestream/troupe/internal/codec"
 	"github.com/troupestream/troupe/internal/storage"
+	"github.com/troupestream/troupe/internal/wire"
 )
 
 // cleaned describes a compacted log. It stands in place of the beginning of the
@@ -79,8 +80,7 @@ func describe(c *cleanLog) *cleaned {
 }
 
 func (c *cleaned) append(b []byte) []byte {
-	b = binary.AppendUvarint(b, uint64(len(c.log)))
-	b = append(b, c.log...)
+	b = wire.AppendText(b, c.log)
 	for _, v := range []uint64{c.last, c.end, c.head, uint64(c.since), c.records, c.tombstones, uint64(c.oldest),
 		c.report.records, c.report.bytesBefore, c.report.bytesAfter, c.report.tookMillis} {
 		b = binary.AppendUvarint(b, v)
@@ -88,11 +88,11 @@ func (c *cleaned) append(b []byte) []byte {
 	return b
 }
 
-func readCleaned(r *varints) *cleaned {
-	c := &cleaned{log: r.text()}
-	c.last, c.end, c.head, c.since = r.next(), r.next(), r.next(), int64(r.next())
-	c.records, c.tombstones, c.oldest = r.next(), r.next(), int64(r.next())
-	c.report = runReport{r.next(), r.next(), r.next(), r.next()}
+func readCleaned(r *wire.Reader) *cleaned {
+	c := &cleaned{log: r.Text()}
+	c.last, c.end, c.head, c.since = r.Num(), r.Num(), r.Num(), int64(r.Num())
+	c.records, c.tombstones, c.oldest = r.Num(), r.Num(), int64(r.Num())
+	c.report = runReport{r.Num(), r.Num(), r.Num(), r.Num()}
 	return c
 }
 

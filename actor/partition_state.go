@@ -2,13 +2,13 @@ package actor
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"math"
 
 	"github.com/troupestream/troupe/internal/codec"
 	"github.com/troupestream/troupe/internal/storage"
+	"github.com/troupestream/troupe/internal/wire"
 )
 
 // producerSpans is how many runs of offsets are remembered of each producer, to
@@ -147,8 +147,7 @@ func (s *logState) snapshotWith(c *cleaned) []byte {
 		b = binary.AppendUvarint(b, v)
 	}
 	for p := s.oldest.newer; p != &s.oldest; p = p.newer {
-		b = binary.AppendUvarint(b, uint64(len(p.id)))
-		b = append(b, p.id...)
+		b = wire.AppendText(b, p.id)
 		for _, v := range []uint64{p.epoch, p.nextSeq, uint64(len(p.spans))} {
 			b = binary.AppendUvarint(b, v)
 		}
@@ -175,30 +174,29 @@ func (s *logState) restore(b []byte) error {
 	if b[0] != stateVersion && b[0] != stateVersionClean {
 		return fmt.Errorf("the partition's state snapshot has version %d, this release reads up to %d: update Troupe", b[0], stateVersionClean)
 	}
-	r := varints{b: b[1 : len(b)-4]}
+	r := wire.NewReader(b[1:len(b)-4], errSnapshot)
 	*s = *newLogState(s.producersMax)
 	s.oldest.older, s.oldest.newer = &s.oldest, &s.oldest
-	s.covers, s.next, s.low, s.appendTime = r.next(), r.next(), r.next(), int64(r.next())
-	for n := r.count(4); n > 0 && r.err == nil; n-- {
+	s.covers, s.next, s.low, s.appendTime = r.Num(), r.Num(), r.Num(), int64(r.Num())
+	for n := r.Count(4); n > 0 && r.Err() == nil; n-- {
 		s.restoreProducer(&r)
 	}
 	if b[0] == stateVersionClean {
 		s.cleaned = readCleaned(&r)
 	}
-	if r.err != nil || len(r.b) != 0 {
-		return errSnapshot
-	}
-	return nil
+	return r.End()
 }
 
-func (s *logState) restoreProducer(r *varints) {
-	p := &producer{id: r.text()}
-	p.epoch, p.nextSeq = r.next(), r.next()
-	for n := r.count(3); n > 0 && r.err == nil; n-- {
-		p.remember(span{r.next(), r.next(), r.next()})
+func (s *logState) restoreProducer(r *wire.Reader) {
+	p := &producer{id: r.Text()}
+	p.epoch, p.nextSeq = r.Num(), r.Num()
+	for n := r.Count(3); n > 0 && r.Err() == nil; n-- {
+		p.remember(span{r.Num(), r.Num(), r.Num()})
 	}
-	if r.err != nil || s.producers[p.id] != nil {
-		r.err = errSnapshot
+	if s.producers[p.id] != nil {
+		r.Fail("producer %.40q is there twice", p.id)
+	}
+	if r.Err() != nil {
 		return
 	}
 	s.producers[p.id] = p
@@ -208,39 +206,4 @@ func (s *logState) restoreProducer(r *varints) {
 		forgotten.unlink()
 		delete(s.producers, forgotten.id)
 	}
-}
-
-// varints reads what snapshot wrote. Once something is wrong it returns zeros.
-type varints struct {
-	b   []byte
-	err error
-}
-
-var errVarint = errors.New("the bytes end too early")
-
-func (r *varints) next() uint64 {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.b, r.err = nil, errVarint
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-// count reads the number of items that follow, each of at least size bytes.
-func (r *varints) count(size int) int {
-	n := r.next()
-	if n > uint64(len(r.b)/size) {
-		r.b, r.err = nil, errVarint
-		return 0
-	}
-	return int(n)
-}
-
-func (r *varints) text() string {
-	n := r.count(1)
-	s := string(r.b[:n])
-	r.b = r.b[n:]
-	return s
 }

@@ -2,9 +2,11 @@ package queues
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/troupestream/troupe/internal/queue"
+	"github.com/troupestream/troupe/internal/wire"
 )
 
 // The position of a job in a queue is not a place: it is the messages that are in the
@@ -49,48 +51,36 @@ func (s spans) appendTo(b []byte) []byte {
 	return b
 }
 
+var errPosition = errors.New("the checkpoint's position is not one in a queue")
+
 // parsePosition returns the messages of a position. One that was acknowledged while
 // checkpoints went on may be there twice.
 func parsePosition(b []byte) (all []queue.Ref, err error) {
-	p := positionReader{rest: b}
-	for len(p.rest) > 0 && p.err == nil {
-		version := p.rest[0]
-		if p.rest = p.rest[1:]; version != positionVersion {
-			p.err = fmt.Errorf("version %d is not known", version)
+	p := positionReader{wire.NewReader(b, errPosition)}
+	for p.Len() > 0 {
+		if version := p.Byte(); version != positionVersion {
+			p.Fail("version %d is not known", version)
 		}
-		for n := p.next(); n > 0 && p.err == nil; n-- {
+		for n := p.Num(); n > 0 && p.Err() == nil; n-- {
 			all = p.span(all)
 		}
 	}
-	if p.err != nil {
-		return nil, fmt.Errorf("the checkpoint's position is not one in a queue (%w); start the job afresh", p.err)
+	if p.Err() != nil {
+		return nil, fmt.Errorf("%w; start the job afresh", p.Err())
 	}
 	return all, nil
 }
 
-type positionReader struct {
-	rest []byte
-	err  error
-}
-
-func (p *positionReader) next() uint64 {
-	v, n := binary.Uvarint(p.rest)
-	if n <= 0 {
-		p.err = fmt.Errorf("it is cut off")
-		return 0
-	}
-	p.rest = p.rest[n:]
-	return v
-}
+type positionReader struct{ wire.Reader }
 
 func (p *positionReader) span(all []queue.Ref) []queue.Ref {
-	log, first, n := p.next(), p.next(), p.next()
+	log, first, n := p.Num(), p.Num(), p.Num()
 	switch {
-	case p.err != nil:
+	case p.Err() != nil:
 	case log > 1<<32-1 || first+n < first:
-		p.err = fmt.Errorf("log %d, offset %d and %d more", log, first, n)
+		p.Fail("log %d, offset %d and %d more", log, first, n)
 	case n > positionMax || uint64(len(all))+n > positionMax:
-		p.err = fmt.Errorf("it has more than %d messages", positionMax)
+		p.Fail("it has more than %d messages", positionMax)
 	default:
 		for i := range n {
 			all = append(all, queue.Ref{Log: uint32(log), Offset: first + i})

@@ -3,10 +3,11 @@ package checkpoint
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"maps"
 	"math"
 	"slices"
+
+	"github.com/troupestream/troupe/internal/wire"
 )
 
 // The bulk of a manifest is what grows with the job: with its operators, splits,
@@ -28,9 +29,9 @@ var ErrBulk = errors.New("corrupt bulk of a manifest")
 
 // AppendBulk appends the bulk of the manifest.
 func (m *Manifest) AppendBulk(b []byte) []byte {
-	b = appendText(b, m.Graph)
+	b = wire.AppendText(b, m.Graph)
 	b = appendNames(b, m.Positions, func(b []byte, origins map[string][]byte) []byte {
-		return appendNames(b, origins, appendText[[]byte])
+		return appendNames(b, origins, wire.AppendText[[]byte])
 	})
 	b = appendNames(b, m.Sinks, appendStates)
 	b = appendNames(b, m.Segments, appendGroups)
@@ -39,19 +40,15 @@ func (m *Manifest) AppendBulk(b []byte) []byte {
 		for _, v := range []uint64{r.Checkpoint, r.Seq, r.Parts, r.Chunk} {
 			b = binary.AppendUvarint(b, v)
 		}
-		b = appendText(b, r.Savepoint)
+		b = wire.AppendText(b, r.Savepoint)
 	}
 	return b
-}
-
-func appendText[T ~[]byte | string](b []byte, text T) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
 }
 
 func appendNames[V any](b []byte, all map[string]V, one func([]byte, V) []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(all)))
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		b = one(appendText(b, name), all[name])
+		b = one(wire.AppendText(b, name), all[name])
 	}
 	return b
 }
@@ -91,91 +88,27 @@ func appendGroups(b []byte, groups [][]Ref) []byte {
 // AppendBulk wrote. The error is an ErrBulk. Nothing is allocated for what is not
 // there.
 func (m *Manifest) ReadBulk(b []byte) error {
-	d := &decoder{b: b}
+	d := &decoder{wire.NewReader(b, ErrBulk)}
 	m.Graph = d.text()
 	m.Positions = readNames(d, func(d *decoder) map[string][]byte { return readNames(d, (*decoder).text) })
 	m.Sinks = readNames(d, (*decoder).states)
 	m.Segments = readNames(d, func(d *decoder) [][]Ref { return d.groups(m.KeyGroups) })
-	m.Retained = make([]Retained, d.count(5))
+	m.Retained = make([]Retained, d.Count(5))
 	for i := range m.Retained {
-		m.Retained[i] = Retained{Checkpoint: d.number(), Seq: d.number(), Parts: d.number(),
-			Chunk: d.number(), Savepoint: string(d.text())}
+		m.Retained[i] = Retained{Checkpoint: d.Num(), Seq: d.Num(), Parts: d.Num(),
+			Chunk: d.Num(), Savepoint: string(d.text())}
 	}
-	if d.err == nil && len(d.b) > 0 {
-		d.fail("%d bytes behind its end", len(d.b))
-	}
-	return d.err
+	return d.End()
 }
 
-// decoder takes one thing after the other. After the first error there is nothing
-// left to take.
-type decoder struct {
-	b   []byte
-	err error
-}
+// decoder reads a bulk.
+type decoder struct{ wire.Reader }
 
-func (d *decoder) fail(format string, args ...any) {
-	if d.err == nil {
-		d.err = fmt.Errorf("%w: "+format, append([]any{ErrBulk}, args...)...)
-	}
-	d.b = nil
-}
-
-func (d *decoder) number() uint64 {
-	v, n := binary.Uvarint(d.b)
-	if n <= 0 {
-		d.fail("%d bytes from its end, where a number should be", len(d.b))
-		return 0
-	}
-	d.b = d.b[n:]
-	return v
-}
-
-func (d *decoder) difference() int64 {
-	v, n := binary.Varint(d.b)
-	if n <= 0 {
-		d.fail("%d bytes from its end, where a number should be", len(d.b))
-		return 0
-	}
-	d.b = d.b[n:]
-	return v
-}
-
-// count is how many things follow, each of so many bytes at least.
-func (d *decoder) count(each int) int {
-	n := d.number()
-	if n > uint64(len(d.b)/each) {
-		d.fail("a count of %d with %d bytes left", n, len(d.b))
-		return 0
-	}
-	return int(n)
-}
-
-// size is a number that is an offset or a length in memory.
-func (d *decoder) size() int {
-	n := d.number()
-	if n > math.MaxInt32 {
-		d.fail("a length of %d", n)
-		return 0
-	}
-	return int(n)
-}
-
-func (d *decoder) text() []byte { return d.take(d.count(1)) }
-
-func (d *decoder) take(n int) []byte {
-	if n > len(d.b) {
-		d.fail("%d bytes with %d left", n, len(d.b))
-		return nil
-	}
-	t := slices.Clone(d.b[:n])
-	d.b = d.b[n:]
-	return t
-}
+func (d *decoder) text() []byte { return slices.Clone(d.Bytes()) }
 
 func readNames[V any](d *decoder, one func(*decoder) V) map[string]V {
 	all := map[string]V{}
-	for range d.count(2) {
+	for range d.Count(2) {
 		name := string(d.text())
 		all[name] = one(d)
 	}
@@ -183,30 +116,30 @@ func readNames[V any](d *decoder, one func(*decoder) V) map[string]V {
 }
 
 func (d *decoder) states() [][]byte {
-	all := make([][]byte, d.count(1))
+	all := make([][]byte, d.Count(1))
 	for i := range all {
-		if n := d.size(); n > 0 {
-			all[i] = d.take(n - 1)
+		if n := d.Int(); n > 0 {
+			all[i] = slices.Clone(d.Take(n - 1))
 		}
 	}
 	return all
 }
 
 func (d *decoder) groups(want int) [][]Ref {
-	n := d.count(1)
+	n := d.Count(1)
 	if n != want {
-		d.fail("%d key groups, and not %d", n, want)
+		d.Fail("%d key groups, and not %d", n, want)
 		return nil
 	}
 	groups, before := make([][]Ref, n), uint64(0)
 	for g := range groups {
-		refs := make([]Ref, d.count(3))
+		refs := make([]Ref, d.Count(3))
 		for i := range refs {
-			before += uint64(d.difference())
-			r := Ref{Seq: before, Offset: d.size()}
-			length := d.number()
+			before += uint64(d.Signed())
+			r := Ref{Seq: before, Offset: d.Int()}
+			length := d.Num()
 			if length>>1 > math.MaxInt32 {
-				d.fail("a length of %d", length>>1)
+				d.Fail("a length of %d", length>>1)
 			}
 			r.Length, r.More = int(length>>1), length&1 == 1
 			refs[i] = r

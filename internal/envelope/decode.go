@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"github.com/troupestream/troupe/internal/wire"
 )
 
 // Errors of Decode and Head. Test for them with errors.Is.
@@ -18,9 +20,9 @@ var (
 // Head reads what a queue's index needs, and calls f with each queue that the message
 // is for, ascending. It does not allocate. What comes behind is not looked at.
 func Head(b []byte, f func(queue uint32)) (h Heading, err error) {
-	r := reader{b: b}
+	r := newReader(b)
 	r.head(r.flags(), &h, f)
-	return h, r.err
+	return h, r.Err()
 }
 
 // Single returns the queue of an envelope that names one and has nothing else that an
@@ -42,17 +44,17 @@ func Single(b []byte) (queue uint32, is bool) {
 // the envelope cannot be read.
 func RoutingKey(b []byte) []byte {
 	var h Heading
-	r := reader{b: b}
+	r := newReader(b)
 	f := r.flags()
 	r.head(f, &h, func(uint32) {})
 	if !f.has(hasRoutingKey) {
 		return nil
 	}
 	if f.has(hasExchange) {
-		r.bytes(r.count(len(r.b)))
+		r.Bytes()
 	}
-	key := r.bytes(r.count(len(r.b)))
-	if r.err != nil {
+	key := r.Bytes()
+	if r.Err() != nil {
 		return nil
 	}
 	return key
@@ -64,53 +66,44 @@ func RoutingKey(b []byte) []byte {
 // they may be kept; its slices may not. After an error the envelope is of no use.
 func (e *Envelope) Decode(b []byte) error {
 	var h Heading
-	r := reader{b: b}
+	r := newReader(b)
 	e.Queues = e.Queues[:0]
 	f := r.flags()
 	r.head(f, &h, func(queue uint32) { e.Queues = append(e.Queues, queue) })
-	if r.err != nil {
-		return r.err
+	if r.Err() != nil {
+		return r.Err()
 	}
 	e.Priority, e.Expires, e.Due, e.Transient = h.Priority, h.Expires, h.Due, h.Transient
-	if f.flagsOfRest() == e.flags().flagsOfRest() && e.rest != "" && string(r.b) == e.rest {
+	if f.flagsOfRest() == e.flags().flagsOfRest() && e.rest != "" && string(r.Rest()) == e.rest {
 		return nil
 	}
-	e.rest = string(r.b)
+	e.rest = string(r.Rest())
 	r.texts = e.rest
 	r.message(f, e)
-	if r.err == nil && len(r.b) > 0 {
-		r.fail("%d bytes follow it", len(r.b))
-	}
-	if r.err != nil {
+	err := r.End()
+	if err != nil {
 		e.rest = ""
 	}
-	return r.err
+	return err
 }
 
 // flagsOfRest are those of what comes behind the head.
 func (f flags) flagsOfRest() flags { return f &^ (hasExchange - 1) }
 
-// reader reads what Append wrote. After the first thing that is wrong it returns
-// zeros; see err.
+// reader reads what Append wrote.
 type reader struct {
-	b     []byte
-	texts string // ends with the same bytes as b: texts are cut from it
-	err   error
+	wire.Reader
+	texts string // ends with the same bytes as what is left: texts are cut from it
 }
 
-func (r *reader) fail(format string, args ...any) {
-	if r.err == nil {
-		r.err = fmt.Errorf("%w: "+format, append([]any{ErrCorrupt}, args...)...)
-	}
-	r.b = nil
-}
+func newReader(b []byte) reader { return reader{Reader: wire.NewReader(b, ErrCorrupt)} }
 
 func (r *reader) flags() flags {
-	if v := r.byte(); r.err == nil && v != version {
+	if v := r.Byte(); r.Err() == nil && v != version {
 		r.newer("version", uint64(v))
 		return 0
 	}
-	f := flags(r.number())
+	f := flags(r.Num())
 	if f >= unknownFlag {
 		r.newer("flags", uint64(f))
 		return 0
@@ -119,28 +112,28 @@ func (r *reader) flags() flags {
 }
 
 func (r *reader) newer(what string, v uint64) {
-	r.err, r.b = fmt.Errorf("%w (%s %d)", ErrVersion, what, v), nil
+	r.Abort(fmt.Errorf("%w (%s %d)", ErrVersion, what, v))
 }
 
 func (r *reader) head(f flags, h *Heading, each func(queue uint32)) {
 	if f.has(hasPriority) {
-		h.Priority = r.byte()
+		h.Priority = r.Byte()
 	}
 	if f.has(hasExpires) {
-		h.Expires = r.time()
+		h.Expires = r.Signed()
 	}
 	if f.has(hasDue) {
-		h.Due = r.time()
+		h.Due = r.Signed()
 	}
 	h.Transient = f.has(isTransient)
 	next := uint64(0)
-	for n := r.count(len(r.b)); n > 0; n-- {
-		id := next + r.number()
-		if r.err != nil {
+	for n := r.Count(1); n > 0; n-- {
+		id := next + r.Num()
+		if r.Err() != nil {
 			return
 		}
 		if id > math.MaxUint32 {
-			r.fail("there is no queue %d", id)
+			r.Fail("there is no queue %d", id)
 			return
 		}
 		each(uint32(id))
@@ -159,22 +152,22 @@ func (r *reader) message(f flags, e *Envelope) {
 	e.Timestamp, e.Published, e.Hops, e.Origin = 0, 0, 0, Origin{}
 	e.CC, e.Kinds, e.Deaths = e.CC[:0], e.Kinds[:0], e.Deaths[:0]
 	if f.has(hasTimestamp) {
-		e.Timestamp = r.time()
+		e.Timestamp = r.Signed()
 	}
 	if f.has(hasPublished) {
-		e.Published = r.time()
+		e.Published = r.Signed()
 	}
 	if f.has(hasCC) {
 		e.CC = r.list(e.CC)
 	}
 	if f.has(hasKinds) {
-		e.Kinds = append(e.Kinds, r.bytes(r.count(MaxKinds))...)
+		e.Kinds = append(e.Kinds, r.Take(r.count(MaxKinds))...)
 	}
 	if f.has(hasDeaths) {
 		r.deaths(e)
 	}
 	if f.has(hasHops) {
-		e.Hops = r.int()
+		e.Hops = r.Int()
 	}
 	if f.has(hasOrigin) {
 		r.origin(&e.Origin)
@@ -182,91 +175,45 @@ func (r *reader) message(f flags, e *Envelope) {
 }
 
 func (r *reader) deaths(e *Envelope) {
-	for n := r.count(MaxDeaths); n > 0 && r.err == nil; n-- {
+	for n := r.count(MaxDeaths); n > 0 && r.Err() == nil; n-- {
 		e.Deaths = append(e.Deaths, Death{
-			Queue: r.text(), Reason: r.byte(), Count: r.int(), First: r.time(), Last: r.time(),
-			Exchange: r.text(), RoutingKeys: r.list(nil), Attempts: r.int(), Error: r.text(),
+			Queue: r.text(), Reason: r.Byte(), Count: r.Int(), First: r.Signed(), Last: r.Signed(),
+			Exchange: r.text(), RoutingKeys: r.list(nil), Attempts: r.Int(), Error: r.text(),
 		})
 	}
 }
 
 func (r *reader) origin(o *Origin) {
 	o.Queue, o.Exchange, o.RoutingKey = r.text(), r.text(), r.text()
-	log := r.number()
+	log := r.Num()
 	if log > math.MaxUint32 {
-		r.fail("there is no log %d", log)
+		r.Fail("there is no log %d", log)
 	}
-	o.Log, o.Offset = uint32(log), r.number()
-}
-
-func (r *reader) number() uint64 {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.fail("it ends too early")
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *reader) time() int64 {
-	v, n := binary.Varint(r.b)
-	if n <= 0 {
-		r.fail("it ends too early")
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-// int reads a number that is kept as an int.
-func (r *reader) int() int {
-	v := r.number()
-	if v > math.MaxInt32 {
-		r.fail("%d is too high", v)
-		return 0
-	}
-	return int(v)
-}
-
-func (r *reader) byte() byte {
-	if len(r.b) == 0 {
-		r.fail("it ends too early")
-		return 0
-	}
-	c := r.b[0]
-	r.b = r.b[1:]
-	return c
+	o.Log, o.Offset = uint32(log), r.Num()
 }
 
 // count reads how many items follow, each of at least a byte.
 func (r *reader) count(most int) int {
-	n := r.number()
-	if n > uint64(most) || n > uint64(len(r.b)) {
-		r.fail("%d items are announced, %d are allowed and %d bytes are left", n, most, len(r.b))
+	n := r.Count(1)
+	if n > most {
+		r.Fail("%d items are announced, and %d are allowed", n, most)
 		return 0
 	}
-	return int(n)
-}
-
-func (r *reader) bytes(n int) []byte {
-	b := r.b[:n]
-	r.b = r.b[n:]
-	return b
+	return n
 }
 
 func (r *reader) text() string {
-	n := r.count(len(r.b))
-	at := len(r.texts) - len(r.b)
-	if r.err != nil {
+	n := r.Count(1)
+	at := len(r.texts) - r.Len()
+	if r.Err() != nil {
 		return ""
 	}
-	r.b = r.b[n:]
+	r.Take(n)
 	return r.texts[at : at+n]
 }
 
 func (r *reader) list(all []string) []string {
-	for n := r.count(MaxCC); n > 0 && r.err == nil; n-- {
+	for n := r.count(MaxCC); n > 0 && r.Err() == nil; n-- {
 		all = append(all, r.text())
 	}
 	return all

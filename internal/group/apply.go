@@ -1,6 +1,10 @@
 package group
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/troupestream/troupe/internal/wire"
+)
 
 // Apply carries out a command. It returns the events to journal, which are nil
 // when the durable state did not change, and the effects to let go once they are
@@ -65,9 +69,9 @@ func (g *Group) tell(e Effect) { g.effects = append(g.effects, e) }
 
 // emit makes an event happen: it is journalled and applied.
 func (g *Group) emit(e event) {
-	w := writer{b: append(g.events, e.kind())}
+	w := writer{wire.Writer{B: append(g.events, e.kind())}}
 	e.put(&w)
-	g.events = w.b
+	g.events = w.B
 	e.apply(g)
 }
 

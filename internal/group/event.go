@@ -34,14 +34,14 @@ const (
 )
 
 // readers read an event whose kind was read. What they return may only be
-// applied if r.err is nil.
+// applied if r.Err() is nil.
 var readers map[byte]func(r *reader) event
 
 // They refer to the state and so to the readers: hence no initializer.
 func init() {
 	readers = map[byte]func(r *reader) event{
 		kindJoined:      readJoined,
-		kindLeft:        func(r *reader) event { return left{r.member(), r.small()} },
+		kindLeft:        func(r *reader) event { return left{r.member(), r.Int64()} },
 		kindRebalanced:  readRebalanced,
 		kindBalanced:    func(*reader) event { return balanced{} },
 		kindGiven:       readGiven,
@@ -62,21 +62,21 @@ func init() {
 
 // epoch reads an epoch, which is never lower than one before.
 func (r *reader) epoch() uint64 {
-	e := r.num()
+	e := r.Num()
 	if e < r.g.epoch {
-		r.fail("epoch %d comes after %d", e, r.g.epoch)
+		r.Fail("epoch %d comes after %d", e, r.g.epoch)
 	}
 	return e
 }
 
 // readEvent reads one event.
 func readEvent(r *reader) event {
-	kind := r.num()
+	kind := r.Num()
 	read := readers[byte(kind)]
-	if r.err == nil && (kind > 255 || read == nil) {
-		r.err = fmt.Errorf("%w (an event of kind %d)", ErrVersion, kind)
+	if r.Err() == nil && (kind > 255 || read == nil) {
+		r.Abort(fmt.Errorf("%w (an event of kind %d)", ErrVersion, kind))
 	}
-	if r.err != nil {
+	if r.Err() != nil {
 		return nil
 	}
 	return read(r)

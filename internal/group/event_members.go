@@ -15,24 +15,24 @@ func (joined) kind() byte { return kindJoined }
 
 func (e joined) put(w *writer) {
 	for _, s := range []string{e.id, e.instance, e.client, e.replaces} {
-		w.text(s)
+		w.Text(s)
 	}
-	w.num(e.epoch)
-	w.num(uint64(e.session))
-	w.num(uint64(e.assignor))
-	w.num(uint64(len(e.topics)))
+	w.Num(e.epoch)
+	w.Num(uint64(e.session))
+	w.Num(uint64(e.assignor))
+	w.Num(uint64(len(e.topics)))
 	for _, t := range e.topics {
-		w.text(t.name)
+		w.Text(t.name)
 	}
 }
 
 func readJoined(r *reader) event {
-	e := joined{id: r.text(), instance: r.text(), client: r.text(), replaces: r.text()}
-	e.epoch, e.session = r.num(), r.small()
+	e := joined{id: r.Text(), instance: r.Text(), client: r.Text(), replaces: r.Text()}
+	e.epoch, e.session = r.Num(), r.Int64()
 	e.assignor = r.assignor()
-	n := r.count(2)
+	n := r.Count(2)
 	e.topics = make([]*topic, 0, n)
-	for ; n > 0 && r.err == nil; n-- {
+	for ; n > 0 && r.Err() == nil; n-- {
 		e.topics = append(e.topics, r.topic())
 	}
 	r.checkJoined(e)
@@ -43,18 +43,18 @@ func readJoined(r *reader) event {
 func (r *reader) checkJoined(e joined) {
 	before, other, static := r.g.members[e.replaces], r.g.members[e.id], r.g.instances[e.instance]
 	switch {
-	case r.err != nil:
+	case r.Err() != nil:
 	case e.id == "", e.replaces != "" && before == nil, other != nil && other != before,
 		before != nil && before.instance != e.instance, static != nil && static != before,
 		!isAscending(e.topics, compareTopics):
-		r.fail("member %.40q cannot join", e.id)
+		r.Fail("member %.40q cannot join", e.id)
 	}
 }
 
 func (r *reader) assignor() Assignor {
-	a := r.num()
+	a := r.Num()
 	if a > 255 || !Assignor(a).Valid() {
-		r.fail("there is no assignor %d", a)
+		r.Fail("there is no assignor %d", a)
 	}
 	return Assignor(a)
 }
@@ -86,8 +86,8 @@ type left struct {
 func (left) kind() byte { return kindLeft }
 
 func (e left) put(w *writer) {
-	w.text(e.member.id)
-	w.num(uint64(max(e.at, 0)))
+	w.Text(e.member.id)
+	w.Num(uint64(max(e.at, 0)))
 }
 
 func (e left) apply(g *Group) {
@@ -121,14 +121,14 @@ type rebalanced struct{ generation uint64 }
 
 func (rebalanced) kind() byte { return kindRebalanced }
 
-func (e rebalanced) put(w *writer) { w.num(e.generation) }
+func (e rebalanced) put(w *writer) { w.Num(e.generation) }
 
 func (e rebalanced) apply(g *Group) { g.generation = e.generation }
 
 func readRebalanced(r *reader) event {
-	e := rebalanced{r.num()}
+	e := rebalanced{r.Num()}
 	if e.generation < r.g.generation {
-		r.fail("generation %d comes after %d", e.generation, r.g.generation)
+		r.Fail("generation %d comes after %d", e.generation, r.g.generation)
 	}
 	return e
 }
@@ -153,8 +153,8 @@ type given struct {
 func (given) kind() byte { return kindGiven }
 
 func (e given) put(w *writer) {
-	w.text(e.member.id)
-	w.num(e.epoch)
+	w.Text(e.member.id)
+	w.Num(e.epoch)
 	w.parts(e.parts)
 }
 
@@ -162,7 +162,7 @@ func readGiven(r *reader) event {
 	e := given{r.member(), r.epoch(), r.parts()}
 	for _, p := range e.parts {
 		if p != nil && p.owner != nil && p.owner != e.member {
-			r.fail("topic %s, partition %d would have two owners", p.topic.name, p.index)
+			r.Fail("topic %s, partition %d would have two owners", p.topic.name, p.index)
 		}
 	}
 	return e

@@ -8,23 +8,23 @@ type line struct {
 }
 
 func (w *writer) lines(lines []line) {
-	w.num(uint64(len(lines)))
+	w.Num(uint64(len(lines)))
 	var before *part
 	for _, l := range lines {
 		w.part(l.part, before)
-		w.num(l.next)
-		w.text(l.metadata)
+		w.Num(l.next)
+		w.Text(l.metadata)
 		before = l.part
 	}
 }
 
 func (r *reader) lines() []line {
-	n := r.count(4)
+	n := r.Count(4)
 	lines := make([]line, 0, n)
 	var before *part
-	for ; n > 0 && r.err == nil; n-- {
+	for ; n > 0 && r.Err() == nil; n-- {
 		before = r.part(before)
-		lines = append(lines, line{before, uint64(r.small()), r.text()})
+		lines = append(lines, line{before, uint64(r.Int64()), r.Text()})
 	}
 	return lines
 }
@@ -58,7 +58,7 @@ type rewound struct {
 func (rewound) kind() byte { return kindRewound }
 
 func (e rewound) put(w *writer) {
-	w.num(e.epoch)
+	w.Num(e.epoch)
 	w.lines(e.lines)
 }
 

@@ -18,17 +18,17 @@ func (e parked) put(w *writer) {
 	w.part(e.part, nil)
 	w.key(e.id)
 	w.record(e.record)
-	w.num(uint64(e.attempts))
-	w.num(uint64(max(e.at, 0)))
-	w.text(e.reason)
-	w.text(e.err)
+	w.Num(uint64(e.attempts))
+	w.Num(uint64(max(e.at, 0)))
+	w.Text(e.reason)
+	w.Text(e.err)
 }
 
 func readParked(r *reader) event {
 	p, id, k := r.parkedPart(false)
-	e := parked{p, id, r.record(), int(r.small()), r.small(), r.text(), r.text()}
+	e := parked{p, id, r.record(), int(r.Int64()), r.Int64(), r.Text(), r.Text()}
 	if k != nil && k.records[0].Offset != e.record.Offset {
-		r.fail("key %.40q is parked already", id.key)
+		r.Fail("key %.40q is parked already", id.key)
 	}
 	return e
 }
@@ -79,7 +79,7 @@ func readHeld(r *reader) event {
 	p, id, k := r.parkedPart(true)
 	e := held{p, id, r.record()}
 	if k != nil && k.records[len(k.records)-1].Offset >= e.record.Offset {
-		r.fail("offset %d of key %.40q is out of order", e.record.Offset, id.key)
+		r.Fail("offset %d of key %.40q is out of order", e.record.Offset, id.key)
 	}
 	return e
 }
@@ -103,12 +103,12 @@ func (resolved) kind() byte { return kindResolved }
 func (e resolved) put(w *writer) {
 	w.part(e.part, nil)
 	w.key(e.id)
-	w.num(e.offset)
+	w.Num(e.offset)
 }
 
 func readResolved(r *reader) event {
 	p, id, k := r.parkedPart(true)
-	e := resolved{p, id, r.num()}
+	e := resolved{p, id, r.Num()}
 	r.mustHold(k, e.offset)
 	return e
 }
@@ -118,7 +118,7 @@ func (r *reader) mustHold(k *parkedKey, offset uint64) {
 		return
 	}
 	if _, found := k.place(offset); !found {
-		r.fail("offset %d is not parked", offset)
+		r.Fail("offset %d is not parked", offset)
 	}
 }
 

@@ -14,15 +14,15 @@ type resized struct {
 func (resized) kind() byte { return kindResized }
 
 func (e resized) put(w *writer) {
-	w.text(e.name)
-	w.num(uint64(e.partitions))
+	w.Text(e.name)
+	w.Num(uint64(e.partitions))
 }
 
 func readResized(r *reader) event {
-	e := resized{name: r.text()}
-	if e.partitions = r.partitions(e.name); r.err == nil {
+	e := resized{name: r.Text()}
+	if e.partitions = r.partitions(e.name); r.Err() == nil {
 		if t := r.g.topics[e.name]; t != nil && e.partitions < len(t.parts) {
-			r.fail("topic %.40q cannot have %d partitions, it has %d", e.name, e.partitions, len(t.parts))
+			r.Fail("topic %.40q cannot have %d partitions, it has %d", e.name, e.partitions, len(t.parts))
 		}
 	}
 	return e
@@ -30,12 +30,12 @@ func readResized(r *reader) event {
 
 // partitions reads how many partitions a topic is to have.
 func (r *reader) partitions(name string) int {
-	n, total := r.num(), r.g.partitions
+	n, total := r.Num(), r.g.partitions
 	if t := r.g.topics[name]; t != nil {
 		total -= len(t.parts)
 	}
 	if name == "" || n == 0 || n > uint64(maxPartitions-total) {
-		r.fail("topic %.40q cannot have %d partitions", name, n)
+		r.Fail("topic %.40q cannot have %d partitions", name, n)
 		return 0
 	}
 	return int(n)
@@ -71,16 +71,16 @@ type replaced struct {
 func (replaced) kind() byte { return kindReplaced }
 
 func (e replaced) put(w *writer) {
-	w.text(e.name)
-	w.num(uint64(e.partitions))
-	w.num(e.incarnation)
+	w.Text(e.name)
+	w.Num(uint64(e.partitions))
+	w.Num(e.incarnation)
 }
 
 func readReplaced(r *reader) event {
-	e := replaced{name: r.text()}
-	e.partitions, e.incarnation = r.partitions(e.name), r.num()
-	if t := r.g.topics[e.name]; r.err == nil && (e.incarnation == 0 || t != nil && e.incarnation <= t.incarnation) {
-		r.fail("topic %.40q cannot have the incarnation %d", e.name, e.incarnation)
+	e := replaced{name: r.Text()}
+	e.partitions, e.incarnation = r.partitions(e.name), r.Num()
+	if t := r.g.topics[e.name]; r.Err() == nil && (e.incarnation == 0 || t != nil && e.incarnation <= t.incarnation) {
+		r.Fail("topic %.40q cannot have the incarnation %d", e.name, e.incarnation)
 	}
 	return e
 }
@@ -114,7 +114,7 @@ type forgotten struct{ topic *topic }
 
 func (forgotten) kind() byte { return kindForgotten }
 
-func (e forgotten) put(w *writer) { w.text(e.topic.name) }
+func (e forgotten) put(w *writer) { w.Text(e.topic.name) }
 
 func (e forgotten) apply(g *Group) {
 	t := e.topic

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+
+	"github.com/troupestream/troupe/internal/wire"
 )
 
 // What a journal entry or a snapshot begins with. It ends with a CRC-32C.
@@ -52,11 +54,11 @@ func (g *Group) Replay(entry []byte) error {
 }
 
 func (g *Group) replay(events []byte) error {
-	r := reader{b: events, g: g}
-	for len(r.b) > 0 {
+	r := reader{wire.NewReader(events, ErrCorrupt), g}
+	for r.Len() > 0 {
 		e := readEvent(&r)
-		if r.err != nil {
-			return r.err
+		if r.Err() != nil {
+			return r.Err()
 		}
 		e.apply(g)
 	}

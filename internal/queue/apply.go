@@ -1,6 +1,10 @@
 package queue
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/troupestream/troupe/internal/wire"
+)
 
 // Apply carries out a command. It returns the events to journal, which are nil
 // when the durable state did not change, and the effects to let go: see the
@@ -151,9 +155,9 @@ func (q *Queue) tell(e Effect) { q.effects = append(q.effects, e) }
 
 // emit makes an event happen: it is journalled and applied.
 func (q *Queue) emit(e event) {
-	w := writer{b: append(q.events, e.kind())}
+	w := writer{wire.Writer{B: append(q.events, e.kind())}}
 	e.put(&w)
-	q.events = w.b
+	q.events = w.B
 	e.apply(q)
 }
 
@@ -166,11 +170,11 @@ func (q *Queue) Replay(events []byte) error {
 	}
 	q.replaying, q.restored = true, true
 	defer func() { q.replaying = false }()
-	r := reader{b: events, q: q}
-	for len(r.b) > 0 {
+	r := reader{wire.NewReader(events, ErrCorrupt), q}
+	for r.Len() > 0 {
 		e := readEvent(&r)
-		if r.err != nil {
-			return r.err
+		if r.Err() != nil {
+			return r.Err()
 		}
 		e.apply(q)
 	}

@@ -31,7 +31,7 @@ const (
 )
 
 // readers read an event whose kind was read. What they return may only be applied
-// if r.err is nil.
+// if r.Err() is nil.
 var readers = map[byte]func(r *reader) event{
 	kindEnded:     readEnded,
 	kindReserved:  readReserved,
@@ -42,19 +42,19 @@ var readers = map[byte]func(r *reader) event{
 	kindParted:    func(r *reader) event { return readParted(r) },
 	kindLost:      readLost,
 	kindPurged:    readPurged,
-	kindPaused:    func(r *reader) event { return paused{r.flag(), r.flag()} },
+	kindPaused:    func(r *reader) event { return paused{r.Flag(), r.Flag()} },
 	kindRelocated: readRelocated,
 	kindPartedFor: readPartedFor,
 }
 
 // readEvent reads one event.
 func readEvent(r *reader) event {
-	kind := r.num()
+	kind := r.Num()
 	read := readers[byte(kind)]
-	if r.err == nil && (kind > 255 || read == nil) {
-		r.err = fmt.Errorf("%w (an event of kind %d)", ErrVersion, kind)
+	if r.Err() == nil && (kind > 255 || read == nil) {
+		r.Abort(fmt.Errorf("%w (an event of kind %d)", ErrVersion, kind))
 	}
-	if r.err != nil {
+	if r.Err() != nil {
 		return nil
 	}
 	return read(r)
@@ -127,9 +127,9 @@ type reserved struct {
 func (reserved) kind() byte { return kindReserved }
 
 func (e reserved) put(w *writer) {
-	w.num(uint64(e.feed.log))
-	w.num(uint64(e.priority))
-	w.num(e.upTo)
+	w.Num(uint64(e.feed.log))
+	w.Num(uint64(e.priority))
+	w.Num(e.upTo)
 }
 
 func readReserved(r *reader) event { return reserved{r.feed(), r.priority(), r.bound()} }
@@ -146,8 +146,8 @@ type paused Pause
 func (paused) kind() byte { return kindPaused }
 
 func (e paused) put(w *writer) {
-	w.flag(e.Delivery)
-	w.flag(e.Publishing)
+	w.Flag(e.Delivery)
+	w.Flag(e.Publishing)
 }
 
 func (e paused) apply(q *Queue) { q.paused = Pause(e) }

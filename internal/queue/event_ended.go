@@ -16,17 +16,17 @@ type ended struct {
 func (ended) kind() byte { return kindEnded }
 
 func (e *ended) put(w *writer) {
-	w.num(uint64(e.how))
+	w.Num(uint64(e.how))
 	w.time(e.at)
-	w.text(e.who)
-	w.num(uint64(e.feed.log))
+	w.Text(e.who)
+	w.Num(uint64(e.feed.log))
 	w.runs(e.refs)
 }
 
 func readEnded(r *reader) event {
-	e := &ended{how: how(r.below(uint64(hows))), at: r.time(), who: r.text(), feed: r.feed()}
+	e := &ended{how: how(r.Below(uint64(hows))), at: r.time(), who: r.Text(), feed: r.feed()}
 	if e.how == 0 {
-		r.fail("a message ended in no way")
+		r.Fail("a message ended in no way")
 	}
 	e.runs = r.ranges(maxEnded)
 	return e

@@ -57,17 +57,17 @@ type failed struct {
 func (failed) kind() byte { return kindFailed }
 
 func (e failed) put(w *writer) {
-	w.num(uint64(e.feed.log))
-	w.num(e.offset)
-	w.num(uint64(e.attempts))
-	w.num(uint64(e.cause))
+	w.Num(uint64(e.feed.log))
+	w.Num(e.offset)
+	w.Num(uint64(e.attempts))
+	w.Num(uint64(e.cause))
 	w.time(e.at)
 	w.time(e.due)
-	w.num(e.group)
+	w.Num(e.group)
 }
 
 func readFailed(r *reader) event {
-	return failed{r.feed(), r.offset(), int(r.below(1 << 31)), r.cause(), r.time(), r.time(), r.num()}
+	return failed{r.feed(), r.offset(), int(r.Below(1 << 31)), r.cause(), r.time(), r.time(), r.Num()}
 }
 
 func (e failed) apply(q *Queue) {
@@ -92,15 +92,15 @@ type returned struct {
 func (returned) kind() byte { return kindReturned }
 
 func (e returned) put(w *writer) {
-	w.num(uint64(e.feed.log))
-	w.num(e.offset)
-	w.num(uint64(e.cause))
+	w.Num(uint64(e.feed.log))
+	w.Num(e.offset)
+	w.Num(uint64(e.cause))
 	w.time(e.due)
-	w.num(e.group)
+	w.Num(e.group)
 }
 
 func readReturned(r *reader) event {
-	return returned{r.feed(), r.offset(), r.cause(), r.time(), r.num()}
+	return returned{r.feed(), r.offset(), r.cause(), r.time(), r.Num()}
 }
 
 func (e returned) apply(q *Queue) {
@@ -129,26 +129,26 @@ func (e parted) kind() byte {
 }
 
 func (e parted) put(w *writer) {
-	w.num(uint64(e.feed.log))
-	w.num(e.offset)
-	w.num(uint64(e.why))
+	w.Num(uint64(e.feed.log))
+	w.Num(e.offset)
+	w.Num(uint64(e.why))
 	w.time(e.at)
 	if e.text != "" {
-		w.text(e.text)
+		w.Text(e.text)
 	}
 }
 
 func readParted(r *reader) parted {
 	e := parted{feed: r.feed(), offset: r.offset(), why: r.reason(), at: r.time()}
 	if e.why == ReasonNone {
-		r.fail("a message is dead-lettered for no reason")
+		r.Fail("a message is dead-lettered for no reason")
 	}
 	return e
 }
 
 func readPartedFor(r *reader) event {
 	e := readParted(r)
-	e.text = r.text()
+	e.text = r.Text()
 	return e
 }
 

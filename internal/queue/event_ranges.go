@@ -12,14 +12,14 @@ type lost struct {
 func (lost) kind() byte { return kindLost }
 
 func (e lost) put(w *writer) {
-	w.num(uint64(e.feed.log))
-	w.num(e.first)
-	w.num(e.next)
-	w.num(uint64(e.n))
+	w.Num(uint64(e.feed.log))
+	w.Num(e.first)
+	w.Num(e.next)
+	w.Num(uint64(e.n))
 }
 
 func readLost(r *reader) event {
-	return lost{r.feed(), r.offset(), r.bound(), int(r.below(maxChunkMessages + 1))}
+	return lost{r.feed(), r.offset(), r.bound(), int(r.Below(maxChunkMessages + 1))}
 }
 
 // apply takes them from the chunks of the range. In a replay those may end
@@ -64,14 +64,14 @@ type purged struct {
 func (purged) kind() byte { return kindPurged }
 
 func (e *purged) put(w *writer) {
-	w.num(uint64(e.feed.log))
-	w.num(e.below)
-	w.num(e.n)
+	w.Num(uint64(e.feed.log))
+	w.Num(e.below)
+	w.Num(e.n)
 	w.ranges(e.kept)
 }
 
 func readPurged(r *reader) event {
-	return &purged{feed: r.feed(), below: r.bound(), n: r.below(maxOffset), kept: r.ranges(maxOffset)}
+	return &purged{feed: r.feed(), below: r.bound(), n: r.Below(maxOffset), kept: r.ranges(maxOffset)}
 }
 
 func (e *purged) apply(q *Queue) {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+
+	"github.com/troupestream/troupe/internal/wire"
 )
 
 // sample is a queue to which many things have happened, with its journal.
@@ -36,9 +38,9 @@ func FuzzReplay(f *testing.F) {
 	_, journal := sample(f)
 	f.Add(journal)
 	f.Add([]byte{kindEnded, 1, 0, 0, 1, 255, 255, 3, 0, 0})
-	far := writer{b: []byte{kindReturned}} // an offset that no message can have
+	far := writer{wire.Writer{B: []byte{kindReturned}}} // an offset that no message can have
 	returned{feed: &feed{log: 1}, offset: maxOffset, cause: CauseFailed}.put(&far)
-	f.Add(far.b)
+	f.Add(far.B)
 	f.Fuzz(func(t *testing.T, events []byte) {
 		q, err := New(Config{})
 		if err != nil {

@@ -101,28 +101,28 @@ func (h *history) setLimit(n int) {
 }
 
 func (w *writer) history(h *history) {
-	w.num(uint64(len(h.all) - h.head))
+	w.Num(uint64(len(h.all) - h.head))
 	for i := h.head; i < len(h.all); i++ {
 		p := &h.all[i]
-		w.num(uint64(p.log))
-		w.num(p.first)
-		w.num(p.n)
+		w.Num(uint64(p.log))
+		w.Num(p.first)
+		w.Num(p.n)
 		w.time(p.at)
-		w.text(p.who)
-		w.num(uint64(p.attempts))
-		w.num(uint64(p.how))
-		w.num(uint64(p.why))
+		w.Text(p.who)
+		w.Num(uint64(p.attempts))
+		w.Num(uint64(p.how))
+		w.Num(uint64(p.why))
 	}
 }
 
 func (r *reader) history() {
-	for n := r.count(8); n > 0 && r.err == nil; n-- {
-		p := past{log: uint32(r.below(1 << 32)), first: r.offset(), n: r.below(maxOffset), at: r.time(), who: r.text(),
-			attempts: uint32(r.below(math.MaxUint32)), how: how(r.below(uint64(hows))), why: r.reason()}
+	for n := r.Count(8); n > 0 && r.Err() == nil; n-- {
+		p := past{log: uint32(r.Below(1 << 32)), first: r.offset(), n: r.Below(maxOffset), at: r.time(), who: r.Text(),
+			attempts: uint32(r.Below(math.MaxUint32)), how: how(r.Below(uint64(hows))), why: r.reason()}
 		if p.n == 0 {
-			r.fail("nothing is remembered")
+			r.Fail("nothing is remembered")
 		}
-		if r.err == nil {
+		if r.Err() == nil {
 			r.q.history.add(p)
 		}
 	}

@@ -36,8 +36,8 @@ type relocated struct {
 func (relocated) kind() byte { return kindRelocated }
 
 func (e relocated) put(w *writer) {
-	w.num(uint64(e.feed.log))
-	w.num(e.offset)
+	w.Num(uint64(e.feed.log))
+	w.Num(e.offset)
 	w.entry(&e.to)
 }
 
@@ -48,20 +48,20 @@ func (e relocated) apply(q *Queue) {
 }
 
 func (w *writer) entry(e *Entry) {
-	w.num(uint64(e.Log))
-	w.num(e.Offset)
+	w.Num(uint64(e.Log))
+	w.Num(e.Offset)
 	w.time(e.Arrived)
 	w.time(e.Expires)
 	w.time(e.Due)
-	w.num(e.Group)
-	w.num(e.Tenant)
-	w.num(uint64(e.Bytes))
-	w.num(uint64(e.Priority))
+	w.Num(e.Group)
+	w.Num(e.Tenant)
+	w.Num(uint64(e.Bytes))
+	w.Num(uint64(e.Priority))
 }
 
 func (r *reader) entry() Entry {
-	return Entry{Ref: Ref{uint32(r.below(1 << 32)), r.offset()}, Arrived: r.time(), Expires: r.time(), Due: r.time(),
-		Group: r.num(), Tenant: r.num(), Bytes: uint32(r.below(1 << 32)), Priority: uint8(r.below(256))}
+	return Entry{Ref: Ref{uint32(r.Below(1 << 32)), r.offset()}, Arrived: r.time(), Expires: r.time(), Due: r.time(),
+		Group: r.Num(), Tenant: r.Num(), Bytes: uint32(r.Below(1 << 32)), Priority: uint8(r.Below(256))}
 }
 
 // relocatedIn returns the messages of a chunk whose bodies are elsewhere, as they

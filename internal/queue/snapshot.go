@@ -6,6 +6,8 @@ import (
 	"hash/crc32"
 	"maps"
 	"slices"
+
+	"github.com/troupestream/troupe/internal/wire"
 )
 
 // What a snapshot begins with. It ends with a CRC-32C.
@@ -32,21 +34,21 @@ type Release struct {
 // it had come to (see Next), is the one that is restored from all events and all of
 // the logs. What is in flight counts as waiting.
 func (q *Queue) Snapshot() (state []byte, releases []Release) {
-	w := writer{b: append(make([]byte, 0, 256), snapshotVersion)}
+	w := writer{wire.Writer{B: append(make([]byte, 0, 256), snapshotVersion)}}
 	n := &q.count
 	for _, v := range []uint64{n.Taken, n.Acked, n.Dead, n.Expired, n.Dropped, n.Purged, n.Moved, n.Lost, q.epoch} {
-		w.num(v)
+		w.Num(v)
 	}
 	w.time(q.recovered)
-	w.flag(q.clean)
-	w.flag(q.paused.Delivery)
-	w.flag(q.paused.Publishing)
-	w.num(uint64(len(q.feeds)))
+	w.Flag(q.clean)
+	w.Flag(q.paused.Delivery)
+	w.Flag(q.paused.Publishing)
+	w.Num(uint64(len(q.feeds)))
 	for _, f := range q.feeds {
 		w.feed(f)
 	}
 	w.history(&q.history)
-	return sum(w.b), q.Releases()
+	return sum(w.B), q.Releases()
 }
 
 // Releases returns what a snapshot of now would release, or the one does that the queue was
@@ -107,15 +109,15 @@ func (q *Queue) keepRelocated(releases []Release) []Release {
 }
 
 func (w *writer) feed(f *feed) {
-	w.num(uint64(f.log))
-	w.num(f.next)
-	w.num(uint64(len(f.marks)))
+	w.Num(uint64(f.log))
+	w.Num(f.next)
+	w.Num(uint64(len(f.marks)))
 	for _, m := range f.marks {
-		w.num(uint64(m.priority))
-		w.num(m.upTo)
-		w.num(m.suspects)
+		w.Num(uint64(m.priority))
+		w.Num(m.upTo)
+		w.Num(m.suspects)
 	}
-	w.num(uint64(len(f.chunks)))
+	w.Num(uint64(len(f.chunks)))
 	last := uint64(0)
 	for _, c := range f.chunks {
 		w.chunk(c, &last)
@@ -124,14 +126,14 @@ func (w *writer) feed(f *feed) {
 }
 
 func (w *writer) chunk(c *chunk, last *uint64) {
-	w.num(c.first - *last)
-	w.num(c.end - c.first)
+	w.Num(c.first - *last)
+	w.Num(c.end - c.first)
 	*last = c.end
 	w.time(c.arrived)
-	w.num(uint64(c.live))
-	w.num(uint64(c.delayed))
-	w.num(uint64(c.bytes))
-	w.num(uint64(c.inAll()))
+	w.Num(uint64(c.live))
+	w.Num(uint64(c.delayed))
+	w.Num(uint64(c.bytes))
+	w.Num(uint64(c.inAll()))
 	if c.out > 0 {
 		w.time(1) // what is in flight may expire when it waits again
 	} else {
@@ -174,23 +176,23 @@ func (w *writer) bits(b bitset) {
 		w.run(&next, uint64(i), uint64(n))
 		i += n
 	}
-	w.num(0)
+	w.Num(0)
 }
 
 func (w *writer) marks(marks map[uint64]mark) {
-	w.num(uint64(len(marks)))
+	w.Num(uint64(len(marks)))
 	for _, offset := range slices.Sorted(maps.Keys(marks)) {
 		m := marks[offset]
-		w.num(offset)
-		w.num(uint64(m.attempts))
-		w.flag(m.redelivered)
-		w.num(uint64(m.cause))
-		w.num(uint64(m.reason))
+		w.Num(offset)
+		w.Num(uint64(m.attempts))
+		w.Flag(m.redelivered)
+		w.Num(uint64(m.cause))
+		w.Num(uint64(m.reason))
 		w.time(m.due)
-		w.num(m.group)
+		w.Num(m.group)
 		w.time(m.first)
 		w.time(m.last)
-		w.num(m.epoch)
+		w.Num(m.epoch)
 		w.markRest(&m)
 	}
 }
@@ -210,26 +212,26 @@ func (w *writer) markRest(m *mark) {
 	if m.text != "" {
 		has |= markHasText
 	}
-	w.num(has)
+	w.Num(has)
 	if m.body != nil {
 		w.entry(m.body)
 	}
 	if m.text != "" {
-		w.text(m.text)
+		w.Text(m.text)
 	}
 }
 
 func (w *writer) ahead(f *feed) {
-	w.num(uint64(len(f.ahead)))
+	w.Num(uint64(len(f.ahead)))
 	for _, n := range slices.Sorted(maps.Keys(f.ahead)) {
 		p := f.ahead[n]
-		w.num(n)
+		w.Num(n)
 		w.bits(p.gone[:])
 		w.marks(p.marks)
 	}
-	w.flag(f.purge != nil)
+	w.Flag(f.purge != nil)
 	if f.purge != nil {
-		w.num(f.purge.below)
+		w.Num(f.purge.below)
 		w.ranges(f.purge.kept)
 	}
 }
