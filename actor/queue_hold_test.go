@@ -27,7 +27,7 @@ func fetch(t testing.TB, c *QueueConsumer, n int) (all []*QueueDelivery) {
 // As long as a consumer lives that holds messages, they are not taken back from it, and
 // no attempt is begun.
 func TestAConsumerThatHoldsKeepsItsMessages(t *testing.T) {
-	f := fakes(t, queue.Config{SettleTimeout: 60 * time.Millisecond})
+	f := fakes(t, queue.Config{SettleTimeout: 300 * time.Millisecond})
 	f.told = make(chan settle, 100)
 	c := f.consume(ConsumeOptions{Hold: true}, nil)
 	f.put("a", "b")
