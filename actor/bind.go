@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	pactor "github.com/asynkron/protoactor-go/actor"
+
 	"github.com/troupestream/troupe/internal/routing"
 )
 
@@ -115,6 +117,34 @@ func (s *System) BindTopic(ctx context.Context, topic, queue string, from From) 
 	if _, err = amend[done](ctx, d, c); err != nil {
 		return fail(err)
 	}
+	if err = s.feedsHear(ctx, q); err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+// feedsHear waits until the feeds of a queue know what it takes: one that goes by what it
+// took before would pass over what is appended from now on, or bring what is not for the
+// queue any more once it is bound again. A feed that is not there, or has failed, looks
+// when it begins.
+func (s *System) feedsHear(ctx context.Context, q *queueInfo) error {
+	shard := s.shards.of(q.shard)
+	if shard == nil {
+		return nil
+	}
+	var p queueProgress
+	pid, err := Ask[*pactor.PID](ctx, s, shard, askQueuePID{q.id})
+	if err == nil {
+		p, err = Ask[queueProgress](ctx, s, pid, askQueueLogs{})
+	}
+	if err != nil {
+		return ctx.Err()
+	}
+	for _, feed := range p.feeds {
+		if _, err := Ask[feedHeard](ctx, s, feed, feedAltered{}); err != nil && ctx.Err() != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -140,8 +170,9 @@ func (s *System) UnbindTopic(ctx context.Context, topic, queue string) error {
 		for log := range ends {
 			s.holds.unlimit(log, q.id)
 		}
+		return err
 	}
-	return err
+	return s.feedsHear(ctx, q)
 }
 
 // endsOf returns where the logs of a topic end now; nil: there is no such topic.

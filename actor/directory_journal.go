@@ -191,7 +191,7 @@ func openDirectory(ctx context.Context, s *System) (*queueDirectory, error) {
 		q.admission.wait()
 	}
 	actor := &directoryActor{d: d, journal: j, next: d.next}
-	if d.pid, err = s.Spawn("directory", func() pactor.Actor { return actor }, asService()); err != nil {
+	if d.pid, err = s.Spawn("directory", func() pactor.Actor { return actor }, asService(rankLog)); err != nil {
 		j.log.Close()
 		return nil, err
 	}

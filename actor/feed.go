@@ -67,8 +67,9 @@ const (
 )
 
 type (
-	// feedAltered: what queues take of the log has changed.
+	// feedAltered: what queues take of the log has changed. It is answered with feedHeard.
 	feedAltered struct{}
+	feedHeard   struct{}
 	// askProgress has the feed tell all queues how far it is, and is answered with
 	// progressTold when that is sent.
 	askProgress  struct{}
@@ -127,6 +128,9 @@ func (f *feed) Receive(ctx pactor.Context) {
 		}
 	case feedAltered:
 		f.altered()
+		if ctx.Sender() != nil {
+			ctx.Respond(feedHeard{})
+		}
 	case askProgress:
 		for _, fo := range f.followers {
 			f.tellProgress(fo)

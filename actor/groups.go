@@ -62,7 +62,7 @@ func (s *System) Group(name string, config group.Config) (*Group, error) {
 	pid := d.open[name]
 	if pid == nil {
 		var err error
-		pid, err = s.Spawn("group/"+name, func() pactor.Actor { return &groupActor{sys: s, name: name, config: config} }, asService())
+		pid, err = s.Spawn("group/"+name, func() pactor.Actor { return &groupActor{sys: s, name: name, config: config} }, asService(rankLog))
 		if err != nil {
 			return nil, err
 		}

@@ -150,7 +150,7 @@ func newPartition(sys *System, config *partitionConfig) *partition {
 func (s *System) spawnPartition(c *partitionConfig) (*pactor.PID, error) {
 	name := fmt.Sprintf("topic/%s@%d/%d", c.topic, c.incarnation, c.index) // so that handles of the one before do not reach it
 	return s.Spawn(name, func() pactor.Actor { return newPartition(s, c) },
-		WithBatches(0), WithMailbox(DefaultMailboxMessages, int64(c.limits.QueueBytes)), asService())
+		WithBatches(0), WithMailbox(DefaultMailboxMessages, int64(c.limits.QueueBytes)), asService(rankLog))
 }
 
 // Receive implements pactor.Actor.

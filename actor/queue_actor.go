@@ -299,11 +299,21 @@ func (q *queueActor) drain() {
 		q.sys.Stop(q.self)
 		return
 	}
-	if !q.draining {
-		q.draining = true
-		q.apply(queue.Stop{})
-		q.snapshot.last()
+	if q.draining {
+		return
 	}
+	q.draining = true
+	if q.letters.underWay == 0 {
+		q.conclude()
+		return
+	}
+	time.AfterFunc(lettersLast, q.letters.cancel)
+}
+
+// conclude is for when nothing is under way any more.
+func (q *queueActor) conclude() {
+	q.apply(queue.Stop{})
+	q.snapshot.last()
 }
 
 // delete ends a queue that is not in the directory any more.

@@ -160,7 +160,7 @@ func (q *queueActor) advance() {
 		return
 	}
 	if len(q.events) == 0 && snapshot == nil {
-		if q.draining && !q.snapshot.flying {
+		if q.draining && q.letters.underWay == 0 && !q.snapshot.flying {
 			q.sys.Stop(q.self)
 		}
 		return

@@ -15,6 +15,7 @@ type letterWriter struct {
 	cancel   context.CancelFunc // ends the writing under way
 	ctx      context.Context
 	failures int  // in a row
+	underWay int  // portions
 	stuck    bool // publishers wait until there are less
 }
 
@@ -40,6 +41,9 @@ func (l *letterWriter) door(q *queueActor) {
 const (
 	letterRetryFirst = 100 * time.Millisecond
 	letterRetryMax   = 30 * time.Second
+	// lettersLast is how long a queue that ends waits for those under way. What is not
+	// written by then is written when it begins again, and may be there twice.
+	lettersLast = 2 * time.Second
 )
 
 // lettersWritten says which dead letters are durable, and which could not be written.
@@ -63,7 +67,10 @@ type deadMessage struct {
 // deadLetter publishes dead letters. The queue keeps the messages until they are durable.
 func (q *queueActor) deadLetter(letters []queue.Letter) {
 	l := &q.letters
-	if l.cancel == nil {
+	if q.draining {
+		return // they are written when it begins again
+	}
+	if l.underWay++; l.cancel == nil {
 		l.ctx, l.cancel = context.WithCancel(context.Background())
 	}
 	sys, run, info, until := q.sys, q.run, q.info, l.ctx
@@ -118,8 +125,11 @@ func (s *System) readLetters(ctx context.Context, info *queueInfo, letters []que
 
 // lettersWritten has the queue let go of what is durable, and try the rest later.
 func (q *queueActor) lettersWritten(m lettersWritten) {
-	if m.run != q.run || q.draining {
+	if m.run != q.run {
 		return
+	}
+	if q.letters.underWay--; q.draining && q.letters.underWay == 0 {
+		defer q.conclude()
 	}
 	if len(m.durable) > 0 {
 		q.letters.failures = 0

@@ -107,7 +107,9 @@ func (s *System) newQueueConsumer(ctx context.Context, name string, source queue
 	if _, err := s.Spawn(actorName, func() pactor.Actor { return &queueConsumerActor{consumer: c} }); err != nil {
 		return nil, fmt.Errorf("consume queue %s: %w", name, err)
 	}
+	s.queueConsumers.add(c)
 	s.watches.then(c.pid, func() {
+		s.queueConsumers.remove(c)
 		c.endRun(fmt.Errorf("consumer of queue %s: %w", name, ErrClosed))
 		close(c.ended)
 	})

@@ -24,11 +24,11 @@ func (c *QueueConsumer) Close(ctx context.Context) error {
 }
 
 func (a *queueConsumerActor) close(ctx context.Context) {
-	if a.closing {
+	c := a.consumer
+	if a.closing && !c.lingers() {
 		return
 	}
 	a.closing = true
-	c := a.consumer
 	c.stopHandingOut()
 	a.background(func(sys context.Context) any {
 		ctx, cancel := context.WithCancel(ctx)

@@ -44,7 +44,7 @@ type (
 func newFakeQueue(t testing.TB, sys *System, config queue.Config) *fakeQueue {
 	t.Helper()
 	f := &fakeQueue{t: t, sys: sys, config: config, timeout: config.SettleTimeout}
-	pid, err := sys.Spawn("fake-queue/"+t.Name(), func() pactor.Actor { return &fakeQueueActor{fakeQueue: f} }, asService())
+	pid, err := sys.Spawn("fake-queue/"+t.Name(), func() pactor.Actor { return &fakeQueueActor{fakeQueue: f} }, asService(rankQueues))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func newShardBed(t testing.TB, store storage.Store, infos ...*queueInfo) *shardB
 			}
 			return func() {}
 		}, intake: func(_, queue uint32) (intake, uint64, bool) { return intake{queue: queue}, 0, true }}}
-	}, asService())
+	}, asService(rankQueues))
 	if err != nil {
 		t.Fatal(err)
 	}

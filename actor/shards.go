@@ -43,7 +43,7 @@ func (s *System) startShard(d *queueDirectory, number int) (*pactor.PID, error) 
 	}
 	config := shardConfig{number: number, roundBytes: cmp.Or(s.shards.roundBytes, shardRoundBytes), watch: d.subscribe, intake: d.intakeOf, renew: d.renew}
 	pid, err := s.Spawn("queue-shard/"+strconv.Itoa(number), func() pactor.Actor { return &shard{sys: s, config: config} },
-		asService(), WithChildSupervision(s.queueSupervision()))
+		asService(rankQueues), WithChildSupervision(s.queueSupervision()))
 	if err != nil {
 		return nil, err
 	}
@@ -53,6 +53,13 @@ func (s *System) startShard(d *queueDirectory, number int) (*pactor.PID, error) 
 	s.shards.open[number] = pid
 	s.watches.then(pid, func() { s.shards.forget(number, pid) })
 	return pid, nil
+}
+
+// of returns a shard that has started; nil: it has not.
+func (d *shards) of(number int) *pactor.PID {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.open[number]
 }
 
 func (d *shards) forget(number int, pid *pactor.PID) {

@@ -11,7 +11,7 @@ type SpawnOption func(*spawnOptions)
 
 type spawnOptions struct {
 	mailbox     mailboxOptions
-	service     bool
+	rank        rank
 	supervision pactor.SupervisorStrategy
 }
 
@@ -37,9 +37,19 @@ func WithChildSupervision(s pactor.SupervisorStrategy) SpawnOption {
 	return func(o *spawnOptions) { o.supervision = s }
 }
 
-// asService marks an actor that others rely on while they stop: it is stopped
-// after them, by the message drain.
-func asService() SpawnOption { return func(o *spawnOptions) { o.service = true } }
+// rank says when an actor stops that others rely on while they stop: after those of lower
+// ranks. While they do, actors of its rank can still be started.
+type rank int
+
+const (
+	rankUser   rank = iota // the default: stopped at once
+	rankQueues             // told to drain, once consumers are gone; they still write to logs
+	rankLog                // told to drain, once nobody else writes
+	ranks
+)
+
+// asService gives an actor a rank. It is stopped by the message drain.
+func asService(r rank) SpawnOption { return func(o *spawnOptions) { o.rank = r } }
 
 func (s *System) spawnOptions(opts []SpawnOption) spawnOptions {
 	o := spawnOptions{
@@ -71,7 +81,7 @@ func (s *System) props(producer func() pactor.Actor, o spawnOptions) *pactor.Pro
 func (s *System) Spawn(name string, producer func() pactor.Actor, opts ...SpawnOption) (*pactor.PID, error) {
 	o := s.spawnOptions(opts)
 	s.mu.Lock()
-	closed := s.closed
+	closed := o.rank < s.stopped
 	s.mu.Unlock()
 	if closed {
 		return nil, fmt.Errorf("spawn actor %q: %w", name, errSystemClosed)
@@ -80,7 +90,7 @@ func (s *System) Spawn(name string, producer func() pactor.Actor, opts ...SpawnO
 	if err != nil {
 		return nil, fmt.Errorf("spawn actor %q: %w", name, err)
 	}
-	if !s.adopt(rootActor{pid: pid, service: o.service}) {
+	if !s.adopt(rootActor{pid: pid, rank: o.rank}) {
 		s.root.Stop(pid)
 		return nil, fmt.Errorf("spawn actor %q: %w", name, errSystemClosed)
 	}
@@ -90,7 +100,7 @@ func (s *System) Spawn(name string, producer func() pactor.Actor, opts ...SpawnO
 // adopt remembers an actor for Close. It returns false when Close came first.
 func (s *System) adopt(r rootActor) bool {
 	s.mu.Lock()
-	if s.closed {
+	if r.rank < s.stopped {
 		s.mu.Unlock()
 		return false
 	}

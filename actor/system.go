@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,15 +70,17 @@ type System struct {
 	abandoned   atomic.Bool   // some job was given up, and may go on
 	background  background
 
+	queueConsumers queueConsumers
+
 	mu        sync.Mutex
-	closed    bool
+	stopped   rank // actors of the ranks below it stop, or have; 0: the system is open
 	roots     []rootActor
 	mailboxes map[string]*Mailbox
 }
 
 type rootActor struct {
-	pid     *pactor.PID
-	service bool
+	pid  *pactor.PID
+	rank rank
 }
 
 // Option configures a System.
@@ -205,38 +208,39 @@ func (s *System) Mailboxes(f func(actorID string, m *Mailbox)) {
 	}
 }
 
-// Close stops all actors and waits until they and their background work have
-// ended, or until ctx ends. Partitions finish what they have accepted. For a job
-// that was abandoned, nothing is waited for but that.
+// Close closes the consumers of queues in good order (see QueueConsumer.Close), stops all
+// actors, and waits until they and their background work have ended, or until ctx ends.
+// Queues write what they know, and wait for the dead letters under way. Partitions finish
+// what they have accepted. For a job that was abandoned, nothing is waited for but that.
 func (s *System) Close(ctx context.Context) error {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
+	if s.isClosed() {
 		return nil
 	}
-	s.closed = true
-	roots := s.roots
-	s.mu.Unlock()
-
+	err := s.closeQueueConsumers(ctx)
 	// Users of the log stop before the log: what they still append while they
 	// stop is accepted.
-	err := s.stopRoots(ctx, roots, false)
-	if err == nil {
-		err = s.stopRoots(ctx, roots, true)
+	var late error
+	for r := rankUser; r < ranks && late == nil; r++ {
+		late = s.stopRoots(ctx, r)
 	}
-	return errors.Join(err, s.end(ctx))
+	return errors.Join(err, late, s.end(ctx))
 }
 
 func (s *System) isClosed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.closed
+	return s.stopped > 0
 }
 
-func (s *System) stopRoots(ctx context.Context, roots []rootActor, services bool) error {
+// stopRoots stops the actors of a rank.
+func (s *System) stopRoots(ctx context.Context, rank rank) error {
+	s.mu.Lock()
+	s.stopped = rank + 1
+	roots := slices.Clone(s.roots)
+	s.mu.Unlock()
 	var gone []<-chan struct{}
 	for _, r := range roots {
-		if r.service == services {
+		if r.rank == rank {
 			gone = append(gone, s.Watch(r.pid))
 			s.askToStop(r)
 		}
@@ -253,7 +257,7 @@ func (s *System) stopRoots(ctx context.Context, roots []rootActor, services bool
 
 // askToStop lets a service finish what it has accepted. Others stop at once.
 func (s *System) askToStop(r rootActor) {
-	if r.service {
+	if r.rank > rankUser {
 		s.Send(r.pid, drain{})
 		return
 	}
