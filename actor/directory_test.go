@@ -75,6 +75,8 @@ func TestWhatIsDeclaredIsChecked(t *testing.T) {
 		"an exclusive queue":       {queue("mine", QueueConfig{Exclusive: true}), ErrLocked, "mine"},
 		"a reserved queue":         {queue("amq.q", QueueConfig{}), ErrReserved, "amq."},
 		"a reserved exchange":      {exchange("amq.x", ExchangeConfig{}), ErrReserved, "amq."},
+		"another kind of ids":      {exchange("orders", ExchangeConfig{Dedup: Dedup{Enabled: true}}), ErrConflict, "its Dedup.Enabled is false, not true; its Dedup.Window is 0s, not 10m0s; its Dedup.Messages is 0, not 100000"},
+		"another place for dead":   {queue("email", QueueConfig{DeadLetterRoutingKey: "dead"}), ErrConflict, `its DeadLetterRoutingKey is "", not "dead"`},
 		"a predeclared one":        {exchange("amq.topic", ExchangeConfig{Type: Fanout}), ErrConflict, "its Type is topic"},
 		"the default exchange":     {exchange("", ExchangeConfig{}), routing.ErrDefaultExchange, ""},
 		"negative limits":          {queue("q", QueueConfig{MaxLength: -2, MaxHops: -1}), ErrInvalid, "MaxHops"},

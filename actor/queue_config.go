@@ -191,15 +191,28 @@ func (c *QueueConfig) check() error {
 // differences says in which fields two configurations of one type differ, by the names
 // of the fields.
 func differences[C any](has, wants *C) error {
-	var all []string
-	h, w := reflect.ValueOf(has).Elem(), reflect.ValueOf(wants).Elem()
-	for i := range h.NumField() {
-		if a, b := h.Field(i).Interface(), w.Field(i).Interface(); !reflect.DeepEqual(a, b) {
-			all = append(all, fmt.Sprintf("its %s is %v, not %v", h.Type().Field(i).Name, a, b))
-		}
-	}
+	all := differing("", reflect.ValueOf(has).Elem(), reflect.ValueOf(wants).Elem())
 	if all == nil {
 		return nil
 	}
 	return fmt.Errorf("%w: %s", ErrConflict, strings.Join(all, "; "))
+}
+
+// differing goes through the fields of two structs, and through those of fields that have
+// no words of their own.
+func differing(of string, has, wants reflect.Value) (all []string) {
+	for i := range has.NumField() {
+		name, a, b := of+has.Type().Field(i).Name, has.Field(i), wants.Field(i)
+		_, speaks := a.Interface().(fmt.Stringer)
+		switch {
+		case reflect.DeepEqual(a.Interface(), b.Interface()):
+		case a.Kind() == reflect.Struct && !speaks:
+			all = append(all, differing(name+".", a, b)...)
+		case a.Kind() == reflect.String:
+			all = append(all, fmt.Sprintf("its %s is %q, not %q", name, a, b))
+		default:
+			all = append(all, fmt.Sprintf("its %s is %v, not %v", name, a, b))
+		}
+	}
+	return all
 }

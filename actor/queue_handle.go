@@ -141,9 +141,12 @@ func (q *Queue) Purge(ctx context.Context) (int, error) {
 	return int(after.Purged - before.Purged), err
 }
 
-// Pause stops deliveries, publishing to the queue, or both, until Resume. It outlasts
-// restarts. Publishers are told ErrQueuePaused, or wait if they are to.
+// Pause stops deliveries, publishing to the queue, or both, until Resume; what it does not
+// name stays as it is. It outlasts restarts. Publishers are told ErrQueuePaused, or wait if they are to.
 func (q *Queue) Pause(ctx context.Context, delivery, publishing bool) error {
+	if !delivery && !publishing {
+		return fmt.Errorf("pause queue %s: %w: neither deliveries nor publishing: to end a pause there is Resume", q.info.name, ErrInvalid)
+	}
 	return q.do(ctx, queue.Pause{Delivery: delivery, Publishing: publishing})
 }
 

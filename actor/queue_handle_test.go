@@ -137,6 +137,13 @@ func TestQueuePauseAndPurge(t *testing.T) {
 	if all, err := q.Get(ctx, 1, 0); err != nil || len(all) != 0 {
 		t.Errorf("a paused queue delivers %d: %v", len(all), err)
 	}
+	if err := q.Pause(ctx, false, false); !errors.Is(err, ErrInvalid) {
+		t.Errorf("to pause nothing: %v", err)
+	}
+	if err := q.Pause(ctx, false, true); err != nil {
+		t.Fatal(err)
+	}
+	q.awaitStats("what was paused before is so still", func(s QueueStats) bool { return s.DeliveryPaused && s.PublishingPaused })
 	if n, err := q.Purge(ctx); err != nil || n != 2 {
 		t.Errorf("purged %d: %v", n, err)
 	}

@@ -18,7 +18,7 @@ func TestDocsNameEverything(t *testing.T) {
 	for _, v := range []any{settingsJSON{}, retentionJSON{}, compactionJSON{}, topicJSON{}, partitionJSON{}, purgedJSON{}, wentJSON{},
 		recordJSON{}, headerJSON{}, groupJSON{}, groupDetailJSON{}, memberJSON{}, groupPartitionJSON{}, planJSON{}, changeJSON{},
 		parkedJSON{}, parkedRecordJSON{}, exchangeJSON{}, dedupJSON{}, listedExchangeJSON{}, describedExchangeJSON{}, bindingJSON{}, typedValueJSON{},
-		queueJSON{}, retryJSON{}, countsJSON{}, listedQueueJSON{}, describedQueueJSON{}, guaranteeJSON{}, publishedJSON{}, messageJSON{}, peekedJSON{}, movedJSON{}} {
+		queueJSON{}, retryJSON{}, countsJSON{}, listedQueueJSON{}, describedQueueJSON{}, guaranteeJSON{}, publishedJSON{}, messageJSON{}, deliveredJSON{}, peekedJSON{}, movedJSON{}} {
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(v)) {
 			if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" && !strings.Contains(text, "`"+name+"`") {
 				t.Errorf("docs/cli.md does not name the field %s of %T", name, v)

@@ -117,13 +117,19 @@ func editOf(name, value string) (func(*actor.Message), error) {
 	case "content-type":
 		return func(m *actor.Message) { m.ContentType = value }, nil
 	case "priority":
-		p, err := strconv.ParseUint(value, 10, 8)
-		if err != nil || p > 31 {
-			return nil, errors.New("a priority is a number of 0 to 31")
-		}
-		return func(m *actor.Message) { m.Priority = uint8(p) }, nil
+		p, err := priorityOf(value)
+		return func(m *actor.Message) { m.Priority = p }, err
 	}
 	return nil, fmt.Errorf("there is no %q to edit: there are %s", name, editForms)
+}
+
+// priorityOf reads a priority.
+func priorityOf(text string) (uint8, error) {
+	p, err := strconv.ParseUint(text, 10, 8)
+	if err != nil || p > 31 {
+		return 0, errors.New("a priority is a number of 0 to 31")
+	}
+	return uint8(p), nil
 }
 
 // setHeader has a message have one header of a name, with a value.

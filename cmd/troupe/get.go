@@ -48,7 +48,10 @@ func (g *getting) run(ctx context.Context, s *session) error {
 		return err
 	}
 	all, err := q.Get(ctx, g.most, g.wait)
-	if err != nil || len(all) == 0 {
+	if err == nil && len(all) == 0 {
+		return s.sayPaused(ctx, q)
+	}
+	if err != nil {
 		return err
 	}
 	for _, d := range all {
@@ -63,6 +66,15 @@ func (g *getting) run(ctx context.Context, s *session) error {
 		return err
 	}
 	return s.buried(ctx, q)
+}
+
+// sayPaused says that a queue delivers nothing, if that is so.
+func (s *session) sayPaused(ctx context.Context, q *actor.Queue) error {
+	stats, err := q.Stats(ctx)
+	if err == nil && stats.DeliveryPaused {
+		_, err = fmt.Fprintf(s.errs, "troupe: queue %s is paused, and delivers nothing: troupe queue resume ends that\n", q.Name())
+	}
+	return err
 }
 
 // How long a verb waits for the dead letters that it has given rise to, and how often it
@@ -120,17 +132,22 @@ func (s *session) queue(ctx context.Context, name string) (*actor.Queue, error) 
 	return q, q.CatchUp(ctx)
 }
 
+// deliveredJSON is a message that was delivered.
+type deliveredJSON struct {
+	messageJSON
+	Attempt     int    `json:"attempt"`
+	Redelivered bool   `json:"redelivered"`
+	Cause       string `json:"cause"` // why it is delivered again
+}
+
 // messageJSON is a message of a queue. What is no text is in Base64; a body or key that
 // is not there is null in both forms.
 type messageJSON struct {
-	Position      string       `json:"position"` // of its log, and its offset there
-	Attempt       int          `json:"attempt,omitempty"`
-	Redelivered   bool         `json:"redelivered,omitempty"`
-	Cause         string       `json:"cause,omitempty"` // why it is delivered again
-	Time          string       `json:"time,omitempty"`  // of the event
+	Position      string       `json:"position"`       // of its log, and its offset there
+	Time          string       `json:"time,omitempty"` // of the event
 	Exchange      string       `json:"exchange"`
 	RoutingKey    string       `json:"routing_key"`
-	Priority      uint8        `json:"priority,omitempty"`
+	Priority      uint8        `json:"priority"`
 	Key           *string      `json:"key"`
 	KeyBase64     []byte       `json:"key_base64,omitempty"`
 	Headers       []headerJSON `json:"headers"`
@@ -143,11 +160,11 @@ type messageJSON struct {
 	BodyBase64    []byte       `json:"body_base64,omitempty"`
 }
 
-func messageOf(d *actor.QueueDelivery) messageJSON {
+func deliveredOf(d *actor.QueueDelivery) deliveredJSON {
 	r := d.Record()
-	v := messageJSON{Position: d.Position().String(), Attempt: d.Attempt(), Redelivered: d.Redelivered(), Exchange: d.Exchange(), RoutingKey: d.RoutingKey(),
-		Priority: d.Priority(), Headers: headersOf(r.Headers), MessageID: d.MessageID(), CorrelationID: d.CorrelationID(), ReplyTo: d.ReplyTo(),
-		ContentType: d.ContentType(), Type: d.Type()}
+	v := deliveredJSON{Attempt: d.Attempt(), Redelivered: d.Redelivered(), messageJSON: messageJSON{Position: d.Position().String(),
+		Exchange: d.Exchange(), RoutingKey: d.RoutingKey(), Priority: d.Priority(), Headers: headersOf(r.Headers), MessageID: d.MessageID(),
+		CorrelationID: d.CorrelationID(), ReplyTo: d.ReplyTo(), ContentType: d.ContentType(), Type: d.Type()}}
 	if d.Redelivered() {
 		v.Cause = d.Cause().String()
 	}
@@ -163,7 +180,7 @@ func messageOf(d *actor.QueueDelivery) messageJSON {
 // routing key, headers and body, with tabs in between.
 func (s *session) printDelivery(d *actor.QueueDelivery) error {
 	if s.json {
-		return s.printJSON(messageOf(d))
+		return s.printJSON(deliveredOf(d))
 	}
 	r := d.Record()
 	_, err := fmt.Fprintf(s.out, "%v\t%d\t%s\t%s\t%s\n", d.Position(), d.Attempt(), cmp.Or(text([]byte(d.RoutingKey())), "-"), headersText(r.Headers), bodyText(r.Value))

@@ -52,7 +52,7 @@ const usage = `troupe is the command line of Troupe.
   troupe topic create|list|describe|alter|delete|purge|produce|consume
   troupe group list|describe|reset|rewind|delete|park
   troupe exchange declare|list|describe|delete|bind|unbind|bindings|publish
-  troupe queue declare|list|describe|alter|delete|publish|get|peek|purge|pause|resume|move
+  troupe queue declare|list|describe|alter|delete|publish|get|peek|purge|pause|resume|move|replay
   troupe queue dlq list|redrive
       topics, consumer groups, exchanges and queues of a data directory; add -h for more
 

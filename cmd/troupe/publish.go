@@ -19,7 +19,7 @@ func publishVerbs() []*verb {
 		{name: "exchange publish", args: "NAME", takes: 1, about: about + " to an exchange", define: func(f *flag.FlagSet) action {
 			p := newPublication(f)
 			f.StringVar(&p.message.RoutingKey, "key", "", "the routing `key`")
-			f.StringVar(&p.separator, "key-separator", "", "the routing key is what stands in front of the first `text`; a line without it has that of -key")
+			f.StringVar(&p.separator, "key-separator", "", "the routing key is what stands in front of the first `text`; a line without it has that of -key, or else is an error")
 			f.BoolVar(&p.dropUnroutable, "drop-unroutable", false, "drop messages that nobody takes, and count them; otherwise one is an error")
 			return func(ctx context.Context, s *session) error { return p.run(ctx, s, s.args[0]) }
 		}},
@@ -76,7 +76,10 @@ func newPublication(f *flag.FlagSet) *publication {
 	f.DurationVar(&m.Delay, "delay", 0, "after which `time` they are due")
 	lasting(&p.changes, f, "ttl", "how long they may wait, a `time`, or at-once: unless they can be delivered at once", "at-once", actor.ExpireAtOnce,
 		func(m *actor.Message, d time.Duration) { m.TTL = d })
-	whole(&p.changes, f, "priority", "the `priority`, 0 to 31", 0, func(m *actor.Message, n int64) { m.Priority = uint8(min(n, 255)) })
+	f.Func("priority", "the `priority`, 0 to 31", func(text string) (err error) {
+		m.Priority, err = priorityOf(text)
+		return err
+	})
 	f.Func("timestamp", "a `time` of the application's: 2026-11-22T08:00:00Z", func(text string) (err error) {
 		m.Timestamp, err = time.Parse(time.RFC3339Nano, text)
 		return err
@@ -139,21 +142,29 @@ func (p *publication) run(ctx context.Context, s *session, exchange string) erro
 // publish publishes lines until there are no more, or ctx ends.
 func (p *publication) publish(ctx context.Context, to *actor.ExchangePublisher, in <-chan line) error {
 	return eachLine(ctx, in, func(text []byte) error {
-		m := p.messageOf(text)
+		m, err := p.messageOf(text)
+		if err != nil {
+			return err
+		}
 		return to.PublishFunc(ctx, &m, p.settled)
 	})
 }
 
 // messageOf makes a message of a line.
-func (p *publication) messageOf(text []byte) actor.Message {
+func (p *publication) messageOf(text []byte) (actor.Message, error) {
 	m := p.message
 	m.Body = text
-	if p.separator != "" {
-		if key, body, found := bytes.Cut(text, []byte(p.separator)); found {
-			m.RoutingKey, m.Body = string(key), body
-		}
+	if p.separator == "" {
+		return m, nil
 	}
-	return m
+	key, body, found := bytes.Cut(text, []byte(p.separator))
+	switch {
+	case found:
+		m.RoutingKey, m.Body = string(key), body
+	case m.RoutingKey == "":
+		return m, fmt.Errorf("there is no %q in it, in front of which the routing key would stand: -key has one for such lines", p.separator)
+	}
+	return m, nil
 }
 
 func (p *publication) settled(c actor.Confirmation, err error) {

@@ -66,7 +66,7 @@ func listQueues(*flag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		list, rows := []listedQueueJSON{}, [][]string{row("NAME", "READY", "DELAYED", "BYTES", "OLDEST SECONDS", "PAUSED", "LIMITS", "DEAD LETTERS")}
+		list, rows := []listedQueueJSON{}, [][]string{row("NAME", "READY", "DELAYED", "IN FLIGHT", "DYING", "BYTES", "OLDEST SECONDS", "PAUSED", "LIMITS", "DEAD LETTERS")}
 		for _, info := range queues {
 			v, err := s.listedQueue(ctx, info)
 			if err != nil {
@@ -74,7 +74,7 @@ func listQueues(*flag.FlagSet) action {
 			}
 			list = append(list, v)
 			m := &v.Messages
-			rows = append(rows, row(v.Name, m.Ready, m.Delayed, m.Bytes, fmt.Sprintf("%.3f", m.OldestS), pausedText(m), v.limitsText(), v.deadLettersText()))
+			rows = append(rows, row(v.Name, m.Ready, m.Delayed, m.InFlight, m.Dying, m.Bytes, fmt.Sprintf("%.3f", m.OldestS), pausedText(m), v.limitsText(), v.deadLettersText()))
 		}
 		if s.json {
 			return s.printJSON(list)

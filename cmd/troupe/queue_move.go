@@ -18,8 +18,11 @@ func queueMoveVerbs() []*verb {
 			f.StringVar(&m.to, "to", "", "to this `queue`")
 			m.flags(f)
 			return func(ctx context.Context, s *session) error {
-				if m.to == "" {
+				switch m.to {
+				case "":
 					return mistakef("where to? Say -to")
+				case s.args[0]:
+					return mistakef("-to %s: there they are", m.to)
 				}
 				if _, err := s.sys.Queue(ctx, m.to); err != nil {
 					return err

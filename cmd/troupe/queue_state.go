@@ -12,9 +12,9 @@ func queueStateVerbs() []*verb {
 	return []*verb{
 		{name: "queue describe", args: "NAME", takes: 1, about: "show settings, messages, forecasts and guarantees of a queue", define: describeQueue},
 		{name: "queue purge", args: "NAME", takes: 1, about: "drop all messages of a queue that wait", define: purgeQueue},
-		{name: "queue pause", args: "NAME", takes: 1, about: "stop deliveries, publishing to the queue, or both", define: pauseQueue},
+		{name: "queue pause", args: "NAME", takes: 1, about: "stop deliveries, publishing to the queue, or both; what is stopped stays so", define: pauseQueue},
 		{name: "queue resume", args: "NAME", takes: 1, about: "end a pause", define: func(*flag.FlagSet) action {
-			return func(ctx context.Context, s *session) error { return s.pause(ctx, false, false) }
+			return func(ctx context.Context, s *session) error { return s.pause(ctx, (*actor.Queue).Resume) }
 		}},
 	}
 }
@@ -191,19 +191,26 @@ func pauseQueue(f *flag.FlagSet) action {
 	publishing := f.Bool("publishing", false, "or publishing; without either, both")
 	return func(ctx context.Context, s *session) error {
 		both := *delivery == *publishing
-		return s.pause(ctx, *delivery || both, *publishing || both)
+		return s.pause(ctx, func(q *actor.Queue, ctx context.Context) error {
+			return q.Pause(ctx, *delivery || both, *publishing || both)
+		})
 	}
 }
 
-func (s *session) pause(ctx context.Context, delivery, publishing bool) error {
+// pause pauses or resumes a queue, and says what is paused then.
+func (s *session) pause(ctx context.Context, change func(*actor.Queue, context.Context) error) error {
 	q, err := s.sys.Queue(ctx, s.args[0])
 	if err == nil {
-		err = q.Pause(ctx, delivery, publishing)
+		err = change(q, ctx)
 	}
 	if err != nil {
 		return err
 	}
-	m := countsJSON{Delivers: !delivery, Publishing: !publishing}
+	stats, err := q.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	m := countsOf(&stats)
 	if s.json {
 		return s.printJSON(struct {
 			Delivers   bool `json:"delivers"`

@@ -61,21 +61,28 @@ func (c *cli) family(ctx context.Context, args []string, out, errs io.Writer) er
 	}
 	v, rest := find(args)
 	if v == nil {
-		return verbError{missing(args), familyUsage(args[0])}
+		return missing(args)
 	}
 	return c.verb(ctx, v, rest, out, errs)
 }
 
 // missing says what is wrong with a command line that begins with no verb.
-func missing(args []string) string {
+func missing(args []string) error {
 	words := 2
 	if len(args) > 1 && (args[1] == "park" || args[1] == "dlq") {
 		words = 3
 	}
 	if len(args) < words {
-		return strings.Join(args, " ") + ": which verb?"
+		return verbError{strings.Join(args, " ") + ": which verb?", familyUsage(args[0])}
 	}
-	return fmt.Sprintf("there is no command %q", strings.Join(args[:words], " "))
+	var all []string
+	for _, v := range verbs() {
+		if name, is := strings.CutPrefix(v.name, args[0]+" "); is {
+			all = append(all, name)
+		}
+	}
+	return verbError{fmt.Sprintf("there is no command %q", strings.Join(args[:words], " ")),
+		fmt.Sprintf("  troupe %s has %s; -h says what they do\n", args[0], strings.Join(all, ", "))}
 }
 
 // find returns the verb that a command line begins with, and what follows.

@@ -97,7 +97,13 @@ func TestHelpOfVerbs(t *testing.T) {
 			t.Errorf("the help of %s does not name %s", family, v.name)
 		}
 	}
-	for _, args := range [][]string{{"topic"}, {"group"}, {"exchange"}, {"queue"}, {"topic", "frobnicate"}, {"group", "park"}, {"queue", "dlq"}} {
+	for _, args := range [][]string{{"topic", "frobnicate"}, {"group", "park", "frobnicate"}, {"queue", "lists"}} {
+		status, out, errs := run(args...)
+		if status != statusUsage || out != "" || strings.Count(errs, "\n") != 3 || !strings.Contains(errs, "troupe "+args[0]+" has ") || !strings.Contains(errs, " list, ") {
+			t.Errorf("troupe %v: status %d, printed %q and %q", args, status, out, errs)
+		}
+	}
+	for _, args := range [][]string{{"topic"}, {"group"}, {"exchange"}, {"queue"}, {"group", "park"}, {"queue", "dlq"}} {
 		if status, out, errs := run(args...); status != statusUsage || out != "" || !strings.Contains(errs, "troupe "+args[0]+" list") {
 			t.Errorf("troupe %v: status %d, printed %q and %q", args, status, out, errs)
 		}

@@ -114,6 +114,9 @@ func (q *Queue) carryOutRarely(now int64, c Command) error {
 	case Purge:
 		return q.purge()
 	case Pause:
+		if c != (Pause{}) {
+			c.Delivery, c.Publishing = c.Delivery || q.paused.Delivery, c.Publishing || q.paused.Publishing
+		}
 		q.emit(paused(c))
 		return nil
 	case Drop:

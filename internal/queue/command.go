@@ -117,7 +117,8 @@ type (
 	// Purge removes everything that waits; not what is in flight or being
 	// dead-lettered.
 	Purge struct{}
-	// Pause stops or resumes deliveries and publishing.
+	// Pause stops deliveries and publishing: what it names, beside what is stopped
+	// already. The zero value resumes both.
 	Pause struct{ Delivery, Publishing bool }
 	// Drop removes messages that wait, all or none. They are counted as dropped; as
 	// moved if they were durably put elsewhere before. As to records that were never

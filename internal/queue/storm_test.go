@@ -54,8 +54,11 @@ func (w *world) rare() {
 	case 0:
 		w.purge()
 	case 1:
-		w.paused = Pause{rapid.Bool().Draw(w.T, "delivery"), rapid.Bool().Draw(w.T, "publishing")}
-		w.do(Pause(w.paused))
+		p := Pause{rapid.Bool().Draw(w.T, "delivery"), rapid.Bool().Draw(w.T, "publishing")}
+		if w.do(p); p != (Pause{}) {
+			p.Delivery, p.Publishing = p.Delivery || w.paused.Delivery, p.Publishing || w.paused.Publishing
+		}
+		w.paused = p
 	case 2:
 		w.late = !w.late
 	case 3:
