@@ -27,6 +27,7 @@ type admission struct {
 	trouble error         // why that takes so long; nil: it does not
 	stuck   error         // too many of its messages wait to be dead-lettered; nil: they do not
 	paused  bool
+	shut    int // who looks whether the queue is empty, to delete it
 	closed  bool
 	changed chan struct{} // closed with the next change; nil: nobody waits
 }
@@ -99,6 +100,26 @@ func (a *admission) opens(waiting queue.Counter, paused bool) {
 	a.wake()
 }
 
+// shuts has publishers wait until reopens is called, whatever becomes of the queue.
+func (a *admission) shuts() (reopens func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.shut++
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.shut--
+		a.wake()
+	}
+}
+
+// onTheWay is how many messages are published, or about to be, and not indexed yet.
+func (a *admission) onTheWay() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.ahead.Messages
+}
+
 // close has publishers refused with ErrNoQueue: the queue is deleted.
 func (a *admission) close() {
 	a.mu.Lock()
@@ -118,7 +139,7 @@ func (a *admission) admitFrom(inside bool, bytes int) error {
 	switch {
 	case a.closed:
 		return ErrNoQueue
-	case a.unread, a.stuck != nil && !inside:
+	case a.unread, a.shut > 0, a.stuck != nil && !inside:
 		return errBehind
 	case a.paused:
 		return ErrQueuePaused

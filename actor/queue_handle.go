@@ -212,8 +212,12 @@ type QueueDelete struct {
 // dead-lettered. Its consumers are told that they are cancelled.
 func (q *Queue) Delete(ctx context.Context, o QueueDelete) error {
 	if o.IfEmpty {
+		defer q.info.admission.shuts()() // nothing comes between the look and the deletion
 		if err := q.CatchUp(ctx); err != nil {
 			return err
+		}
+		if n := q.info.admission.onTheWay(); n > 0 {
+			return fmt.Errorf("delete queue %s: %w: %d messages are being published to it", q.info.name, ErrInUse, n)
 		}
 	}
 	if o.IfUnused || o.IfEmpty {

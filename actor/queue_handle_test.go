@@ -241,3 +241,23 @@ func TestQueueDescribe(t *testing.T) {
 		}
 	}
 }
+
+// Between the look whether a queue is empty and its deletion nobody publishes to it, and
+// what is being published counts.
+func TestDeleteIfEmptyShutsTheDoor(t *testing.T) {
+	b := runningBed(t, storagefake.New())
+	q := b.running("q", QueueConfig{})
+	mustDo(t, q.info.admission.admit(1)) // somebody is about to append a message
+	if err := q.Delete(b.ctx, QueueDelete{IfEmpty: true}); !errors.Is(err, ErrInUse) {
+		t.Errorf("deleted: %v", err)
+	}
+	q.info.admission.abandon(1)
+	b.send("q", "one") // it is open again
+	b.get(q, 1)
+	reopens := q.info.admission.shuts()
+	if err := q.info.admission.admit(1); !errors.Is(err, errBehind) {
+		t.Errorf("a message is admitted meanwhile: %v", err)
+	}
+	reopens()
+	mustDo(t, q.info.admission.admit(1))
+}
