@@ -55,6 +55,7 @@ func (d *queueDirectory) exchangeGone(name string) {
 }
 
 func (c *declareQueue) apply(d *queueDirectory) (any, error) {
+	c.Config = c.Config.withDefaults() // it may be of a time when there were fewer of them
 	d.next.Queue = max(d.next.Queue, c.ID+1)
 	if err := checkShard(c.Shard); err != nil {
 		return nil, err
@@ -95,10 +96,12 @@ func (c *alterQueue) apply(d *queueDirectory) (any, error) {
 	if !ok {
 		return nil, ErrNoQueue
 	}
-	config := c.Config
+	config := c.Config.withDefaults() // as in declareQueue
 	has := q.config()
-	if c.Was != nil && differences(has, c.Was) != nil {
-		return nil, errAltered
+	if c.Was != nil {
+		if was := c.Was.withDefaults(); differences(has, &was) != nil {
+			return nil, errAltered
+		}
 	}
 	if has.Transient != config.Transient || has.Exclusive != config.Exclusive {
 		return nil, fmt.Errorf("%w: Transient and Exclusive are for life: declare another queue", ErrConflict)

@@ -15,11 +15,15 @@ import (
 type (
 	// Overflow says what happens when a queue is full.
 	Overflow = queue.Overflow
-	// QueueRetry is how long a message waits after a failed attempt.
+	// QueueRetry is how long a message waits after a failed attempt: First, then Factor
+	// times as long after each more, up to Max, less up to the share Jitter, by chance.
+	// The zero value is 100 ms, 2, 1 min and 0.2: 20 attempts take some ten minutes.
+	// Where a field is set, the others have the same defaults, but Jitter, which is none.
+	// First: RetryAtOnce is not to wait at all.
 	QueueRetry = queue.Retry
 )
 
-// The ways to overflow, and two values with a meaning.
+// The ways to overflow, and three values with a meaning.
 const (
 	DropHead         = queue.DropHead         // drops the oldest of the lowest priority, or dead-letters it; the default
 	RejectPublish    = queue.RejectPublish    // refuses the publisher with ErrQueueFull
@@ -27,6 +31,7 @@ const (
 
 	Unlimited    = queue.Unlimited    // as a limit: none
 	ExpireAtOnce = queue.ExpireAtOnce // as a time to live: unless it can be delivered at once
+	RetryAtOnce  = queue.RetryAtOnce  // as QueueRetry.First: what fails comes again without a delay
 )
 
 // Defaults of queues.
@@ -34,6 +39,10 @@ const (
 	DefaultQueueMaxLength     = 10_000_000
 	DefaultQueueMaxBytes      = 64 << 30
 	DefaultQueueDeliveryLimit = 20
+	DefaultQueueRetryFirst    = 100 * time.Millisecond
+	DefaultQueueRetryFactor   = 2
+	DefaultQueueRetryMax      = time.Minute
+	DefaultQueueRetryJitter   = 0.2
 	DefaultQueueSettleTimeout = 30 * time.Minute
 	DefaultQueueMaxHops       = 16
 	DefaultQueueHistory       = 1000
@@ -76,8 +85,8 @@ type QueueConfig struct {
 	MaxHops int `json:"max_hops,omitempty"`
 	// DeliveryLimit is how many attempts may fail. Default 20; Unlimited for none.
 	DeliveryLimit int `json:"delivery_limit,omitempty"`
-	// Retry is how long a message waits after a failed attempt; the zero value: not at
-	// all.
+	// Retry is how long a message waits after a failed attempt; the zero value: 100 ms,
+	// and twice as long after each more, up to a minute. See RetryAtOnce.
 	Retry QueueRetry `json:"retry,omitzero"`
 	// SettleTimeout is how long a consumer may have a message without a sign of life
 	// of its handler. Default 30 minutes; Unlimited for none.
@@ -113,12 +122,29 @@ func (c QueueConfig) withDefaults() QueueConfig {
 	orDefault64(&c.MaxBytes, DefaultQueueMaxBytes)
 	orDefault(&c.MaxHops, DefaultQueueMaxHops)
 	orDefault(&c.DeliveryLimit, DefaultQueueDeliveryLimit)
+	c.Retry = retryOrDefault(c.Retry)
 	orDefault(&c.SettleTimeout, DefaultQueueSettleTimeout)
 	orDefault(&c.MaxPriority, queue.MaxPriorities-1)
 	orDefault(&c.History, DefaultQueueHistory)
 	orDefault(&c.PublishAhead, DefaultQueuePublishAhead)
 	c.Transient = c.Transient || c.Exclusive
 	return c.clone()
+}
+
+// retryOrDefault has one way to say what is the same, so that it is no conflict.
+func retryOrDefault(r QueueRetry) QueueRetry {
+	switch {
+	case r == QueueRetry{}:
+		r.Jitter = DefaultQueueRetryJitter
+	case r.First == RetryAtOnce:
+		return QueueRetry{First: RetryAtOnce}
+	}
+	orDefault(&r.First, DefaultQueueRetryFirst)
+	orDefault(&r.Max, max(r.First, DefaultQueueRetryMax))
+	if r.Factor == 0 {
+		r.Factor = DefaultQueueRetryFactor
+	}
+	return r
 }
 
 // nameBytes is how long names and routing keys can be.

@@ -39,6 +39,7 @@ func TestQueuesAreNotDeclaredWithNonsense(t *testing.T) {
 		"no number":       {Retry: QueueRetry{First: 1, Factor: math.NaN()}},
 		"infinite":        {Retry: QueueRetry{First: 1, Factor: math.Inf(1)}},
 		"no jitter":       {Retry: QueueRetry{First: 1, Jitter: math.NaN()}},
+		"negative first":  {Retry: QueueRetry{First: -2}},
 		"negative max":    {Retry: QueueRetry{First: 1, Max: -1}},
 		"negative weight": {Weights: []int{1, -1}},
 		"long exchange":   {DeadLetterExchange: strings.Repeat("x", 256)},

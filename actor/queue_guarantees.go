@@ -1,7 +1,6 @@
 package actor
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -88,7 +87,7 @@ func orderOf(c *QueueConfig, o *ConsumeOptions) string {
 		return fmt.Sprintf("messages of one group (%s) are done one at a time and in order, also across retries; between groups there is none", c.GroupBy)
 	case o.Concurrency > 1:
 		return fmt.Sprintf("none: %d handlers run at the same time; GroupBy would keep it for each key", o.Concurrency)
-	case alone && o.Prefetch == 1 && c.Retry.First == 0:
+	case alone && o.Prefetch == 1 && c.Retry.First == RetryAtOnce:
 		return "strict: one message at a time, and one that fails comes again before those behind it"
 	case alone:
 		return "as published within a priority, but for messages that fail, are delayed or come after a crash: those behind them do not wait"
@@ -127,10 +126,7 @@ func attemptsOf(c *QueueConfig) string {
 func failuresOf(c *QueueConfig) string {
 	again := "tried again at once, at the old place"
 	if r := &c.Retry; r.First > 0 {
-		again = fmt.Sprintf("tried again after %v, then %v times as long each", r.First, cmp.Or(r.Factor, 2))
-		if r.Max > 0 {
-			again += fmt.Sprintf(", at most %v", r.Max)
-		}
+		again = fmt.Sprintf("tried again after %v, then %v times as long each, at most %v", r.First, r.Factor, r.Max)
 	}
 	exchange, key, ok := c.deadLetters()
 	switch {

@@ -70,7 +70,7 @@ func declared(ctx context.Context, t *testing.T, e *runtime.Engine) (work, dead 
 	t.Helper()
 	dead, err := e.DeclareQueue(ctx, "dead", actor.QueueConfig{})
 	if err == nil {
-		work, err = e.DeclareQueue(ctx, "work", actor.QueueConfig{DeadLetterRoutingKey: "dead"})
+		work, err = e.DeclareQueue(ctx, "work", actor.QueueConfig{DeadLetterRoutingKey: "dead", Retry: actor.QueueRetry{First: actor.RetryAtOnce}})
 	}
 	if err != nil {
 		t.Fatal(err)

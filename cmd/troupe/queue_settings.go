@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -46,11 +47,12 @@ func (o *queueSettings) failures(f *flag.FlagSet) {
 	word(&o.changes, f, "dead-letter-key", "with this routing `key`; alone, the name of a queue", func(c *config, v string) { c.DeadLetterRoutingKey = v })
 	whole(&o.changes, f, "max-hops", "how `often` a message may be dead-lettered; default 16", 1, func(c *config, n int64) { c.MaxHops = int(n) })
 	limit(&o.changes, f, "delivery-limit", "how many `attempts` may fail; default 20", func(c *config, n int64) { c.DeliveryLimit = int(n) })
-	span(&o.changes, f, "retry-first", "how long a message waits after its first failure, a `time`; default: not at all", func(c *config, d time.Duration) { c.Retry.First = d })
-	span(&o.changes, f, "retry-max", "how long it waits at most, a `time`", func(c *config, d time.Duration) { c.Retry.Max = d })
+	lasting(&o.changes, f, "retry-first", "how long a message waits after its first failure, a `time`, or at-once; default 100ms", "at-once", actor.RetryAtOnce,
+		func(c *config, d time.Duration) { c.Retry.First = cmp.Or(d, actor.RetryAtOnce) })
+	span(&o.changes, f, "retry-max", "how long it waits at most, a `time`; default 1m", func(c *config, d time.Duration) { c.Retry.Max = d })
 	share(&o.changes, f, "retry-factor", "how many `times` as long it waits after each more; default 2", "a number of 1 or more",
 		func(v float64) bool { return v >= 1 }, func(c *config, v float64) { c.Retry.Factor = v })
-	share(&o.changes, f, "retry-jitter", "the `share` of that which is left to chance, 0 to 1; default 0", "a number of 0 to 1",
+	share(&o.changes, f, "retry-jitter", "the `share` of that which is left to chance, 0 to 1; default 0, and 0.2 where nothing is said of retries", "a number of 0 to 1",
 		func(v float64) bool { return v >= 0 && v <= 1 }, func(c *config, v float64) { c.Retry.Jitter = v })
 	lasting(&o.changes, f, "settle-timeout", "how long a consumer may have a message without a sign of life, a `time`, or unlimited; default 30m", "unlimited", actor.Unlimited,
 		func(c *config, d time.Duration) { c.SettleTimeout = d })
@@ -141,8 +143,8 @@ type queueJSON struct {
 
 // retryJSON is how long a message waits after a failed attempt.
 type retryJSON struct {
-	FirstMs int64   `json:"first_ms"`
-	Factor  float64 `json:"factor,omitempty"` // 0: 2
+	FirstMs int64   `json:"first_ms"` // 0: at once
+	Factor  float64 `json:"factor,omitempty"`
 	MaxMs   int64   `json:"max_ms,omitempty"`
 	Jitter  float64 `json:"jitter,omitempty"`
 }
@@ -208,18 +210,10 @@ func (v queueJSON) deadLettersText() string {
 
 func (v queueJSON) retryText() string {
 	r := v.config.Retry
-	if r.First == 0 {
+	if r.First == actor.RetryAtOnce {
 		return "at once"
 	}
-	text := r.First.String()
-	if factor := r.Factor; factor != 0 {
-		text += fmt.Sprintf(", times %g", factor)
-	} else {
-		text += ", times 2"
-	}
-	if r.Max > 0 {
-		text += fmt.Sprintf(", at most %v", r.Max)
-	}
+	text := fmt.Sprintf("%v, times %g, at most %v", r.First, r.Factor, r.Max)
 	if r.Jitter > 0 {
 		text += fmt.Sprintf(", jitter %g", r.Jitter)
 	}

@@ -78,8 +78,12 @@ type Config struct {
 // ExpireAtOnce as Config.TTL has messages expire that cannot be delivered at once.
 const ExpireAtOnce = time.Duration(-1)
 
+// RetryAtOnce as Retry.First is: not at all.
+const RetryAtOnce = time.Duration(-1)
+
 // Retry is how long a message waits after a failed attempt: First, then Factor
-// times as long after each, up to Max. The zero value is: not at all.
+// times as long after each, up to Max. To Config, First of 0 is RetryAtOnce; who declares
+// queues may have another default.
 type Retry struct {
 	First  time.Duration
 	Factor float64 // at least 1; default 2
@@ -155,7 +159,7 @@ func (c *Config) check() error {
 	case c.Overflow > RejectPublishDLX:
 		return fmt.Errorf("%w: overflow %d does not exist", ErrInvalid, c.Overflow)
 	case !c.Retry.isSound():
-		return fmt.Errorf("%w: a retry needs First and Max >= 0, a finite Factor >= 1 and Jitter from 0 to 1", ErrInvalid)
+		return fmt.Errorf("%w: a retry needs First >= 0 or RetryAtOnce, Max >= 0, a finite Factor >= 1 and Jitter from 0 to 1", ErrInvalid)
 	case slices.ContainsFunc(c.Weights, func(w int) bool { return w < 0 }):
 		return fmt.Errorf("%w: Weights are %v: they cannot be negative", ErrInvalid, c.Weights)
 	case len(c.Weights) > MaxPriorities:
@@ -170,7 +174,7 @@ func (c *Config) check() error {
 
 // isSound is false of what is no number, too: what is compared with that is.
 func (r *Retry) isSound() bool {
-	return r.First >= 0 && r.Max >= 0 && r.Factor >= 1 && !math.IsInf(r.Factor, 0) && r.Jitter >= 0 && r.Jitter <= 1
+	return r.First >= RetryAtOnce && r.Max >= 0 && r.Factor >= 1 && !math.IsInf(r.Factor, 0) && r.Jitter >= 0 && r.Jitter <= 1
 }
 
 func (l *Limits) fill() {
