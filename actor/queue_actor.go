@@ -53,6 +53,7 @@ type queueActor struct {
 	meter    queueMeter
 	tally    queueTally
 	delivers *telemetry.TopicMeter
+	dropped  [queue.Reasons]uint64 // that it was said of
 
 	waiting queue.Counter // as publishers know it
 	paused  bool

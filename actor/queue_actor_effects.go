@@ -145,12 +145,35 @@ func (q *queueActor) door() {
 	q.letters.door(q)
 }
 
+// whyDropped says what becomes of messages where there is no dead-letter exchange. That they
+// expire is what was asked for.
+var whyDropped = [queue.Reasons]string{
+	queue.ReasonRejected:      "messages of a queue were rejected, and are dropped: a DeadLetterExchange or DeadLetterRoutingKey would keep them",
+	queue.ReasonMaxLength:     "a queue is full, and drops its oldest messages: add consumers, raise MaxLength or MaxBytes, or set Overflow or a DeadLetterExchange",
+	queue.ReasonDeliveryLimit: "messages of a queue have failed as often as DeliveryLimit allows, and are dropped: a DeadLetterExchange or DeadLetterRoutingKey would keep them",
+}
+
+// sayDropped warns of what was dropped since it was looked at last.
+func (q *queueActor) sayDropped() {
+	now := q.core.Dropped()
+	if now == q.dropped {
+		return
+	}
+	for why, text := range whyDropped {
+		if n := now[why] - q.dropped[why]; n > 0 && text != "" {
+			q.sys.notice(text, q.info.name, n, nil)
+		}
+	}
+	q.dropped = now
+}
+
 // advance hands over what is to be journalled, unless the last is still under way.
 func (q *queueActor) advance() {
 	if q.core == nil {
 		return
 	}
 	q.door()
+	q.sayDropped()
 	q.info.figures.tell(q)
 	if q.flying {
 		return

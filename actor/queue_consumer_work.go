@@ -45,16 +45,35 @@ func (c *QueueConsumer) work(w *queueWorker) {
 	defer c.deserted(w)
 	for d := c.advance(w, fate{}); d != nil; {
 		err := c.call(w, d)
-		if err != nil && c.options.Listener.Failed != nil {
-			c.tell(func() { c.options.Listener.Failed(d, err) })
-		}
 		v := fateOf(err)
+		if err != nil {
+			c.failed(d, v.kind, err)
+		}
 		if err == nil && c.options.ManualAck {
 			v.kind = fateNone
 		}
 		d = c.advance(w, v)
 	}
 }
+
+// failed says that a handler has failed.
+func (c *QueueConsumer) failed(d *QueueDelivery, kind fateKind, err error) {
+	if c.options.Listener.Failed != nil {
+		c.tell(func() { c.options.Listener.Failed(d, err) })
+	}
+	switch kind {
+	case fateRejected:
+		c.sys.notice(noticeRejects, c.queue, 1, err)
+	case fateFailed, fateRetry:
+		c.sys.notice(noticeFails, c.queue, 1, err)
+	}
+}
+
+// What is said of handlers, and of those who fetch.
+const (
+	noticeFails   = "the handler of a queue fails: its messages come again, as often as DeliveryLimit allows"
+	noticeRejects = "a consumer of a queue rejects messages"
+)
 
 // advance settles the message that the worker has, and takes the next one; without one
 // the worker is to end.

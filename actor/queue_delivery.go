@@ -225,6 +225,14 @@ func (d *QueueDelivery) Reject() error {
 	return d.consumer().settle(d, fate{kind: fateRejected})
 }
 
+// RejectFor is Reject, and says what is wrong: in the log, at most once a minute for each
+// queue, and in the dead letter.
+func (d *QueueDelivery) RejectFor(err error) error {
+	c := d.consumer()
+	c.sys.notice(noticeRejects, c.queue, 1, err)
+	return c.settle(d, fate{kind: fateRejected, why: whyOf(err)})
+}
+
 // Requeue gives the message back to its old place, as if it had not been delivered: no
 // attempt is charged.
 func (d *QueueDelivery) Requeue() error {

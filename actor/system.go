@@ -55,6 +55,7 @@ type System struct {
 	shards     shards
 	queueLogs  queueLogs
 	holds      *holds
+	notices    notices
 
 	evacuations evacuations
 	tracer      *telemetry.Tracer
@@ -266,6 +267,7 @@ func (s *System) askToStop(r rootActor) {
 
 func (s *System) end(ctx context.Context) error {
 	s.exchanges.close()
+	s.endNotices()
 	ended := s.background.close()
 	if s.abandoned.Load() {
 		s.topics.close()

@@ -12,7 +12,7 @@ import (
 )
 
 // ErrUndecodable: the body of a message is not what the queue's codec writes. The message
-// is rejected.
+// is rejected, and the log warns of it, at most once a minute for each queue.
 var ErrUndecodable = errors.New("the message cannot be decoded")
 
 // Delivery is a message in the hands of a consumer. The actor.QueueDelivery says all of it
@@ -92,7 +92,7 @@ func (q Queue[T]) Consume(ctx context.Context, e Engine, h Handler[T], opts ...C
 func (q *Queue[T]) decode(decode func([]byte, *T) error, d *Delivery[T]) (err error) {
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("queue %s, message %v: %w: %w: %w", q.name, d.Position(), actor.ErrReject, ErrUndecodable, err)
+			err = fmt.Errorf("queue %s, message %v: %w: %w as %s: %w", q.name, d.Position(), actor.ErrReject, ErrUndecodable, q.codec.Name(), err)
 		}
 	}()
 	defer dataflow.Recovered(&err)
@@ -128,10 +128,10 @@ func (c *Consumer[T]) Next(ctx context.Context) (*Delivery[T], error) {
 			return nil, err
 		}
 		d := &Delivery[T]{QueueDelivery: raw}
-		if c.queue.decode(c.decode, d) == nil {
+		if err = c.queue.decode(c.decode, d); err == nil {
 			return d, nil
 		}
-		_ = raw.Reject() // refused if the queue has taken it back: then it comes again
+		_ = raw.RejectFor(err) // refused if the queue has taken it back: then it comes again
 	}
 }
 
@@ -150,8 +150,8 @@ func (q Queue[T]) Get(ctx context.Context, e Engine, n int, wait time.Duration) 
 	all := make([]*Delivery[T], 0, len(raw))
 	for _, r := range raw {
 		d := &Delivery[T]{QueueDelivery: r}
-		if q.decode(decode, d) != nil {
-			_ = r.Reject() // as in Next
+		if err := q.decode(decode, d); err != nil {
+			_ = r.RejectFor(err) // as in Next
 			continue
 		}
 		all = append(all, d)

@@ -24,6 +24,7 @@ func (q *Queue) part(now int64, w where, group uint64, why Reason, text string) 
 		}
 		q.remember(w.chunk, w.offset)
 	} else {
+		q.dropped[why]++
 		q.end(now, []Ref{ref}, ended{how: why.ends()})
 	}
 	q.release(group, ref)

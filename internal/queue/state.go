@@ -35,6 +35,7 @@ type Queue struct {
 	room      int         // consumers that can be given something
 	active    *consumer   // of a queue with a single active one
 	letters   letters
+	dropped   [Reasons]uint64
 	atOnceNow bool    // what is to be delivered at once or not at all has just come, or is just due
 	reported  bool    // as unused
 	unused    int64   // since when there is no consumer; 0: there is one

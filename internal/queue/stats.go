@@ -7,6 +7,10 @@ import "fmt"
 // estimate; their sum is not.
 func (q *Queue) Counts() Counts { return q.count }
 
+// Dropped returns how many messages have parted, by reason, and were not dead-lettered since
+// there is no dead-letter exchange. It begins at 0 with each start.
+func (q *Queue) Dropped() [Reasons]uint64 { return q.dropped }
+
 // Waiting returns how many messages wait, ready or delayed, and their bytes. The
 // bytes are an estimate where Counts is one.
 func (q *Queue) Waiting() Counter { return Counter{q.waiting(), q.bytes} }
