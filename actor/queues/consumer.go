@@ -28,6 +28,10 @@ type Handler[T any] func(ctx context.Context, d *Delivery[T]) error
 // ConsumerOption configures a consumer.
 type ConsumerOption func(*actor.ConsumeOptions)
 
+// Name is what the consumer is called where consumers are listed, and in errors. Without it
+// "consumer".
+func Name(name string) ConsumerOption { return func(o *actor.ConsumeOptions) { o.Name = name } }
+
 // Prefetch is how many messages a consumer has in its hands at most. Without it
 // actor.DefaultPrefetch.
 func Prefetch(n int) ConsumerOption { return func(o *actor.ConsumeOptions) { o.Prefetch = n } }

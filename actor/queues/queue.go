@@ -29,6 +29,7 @@ type Queue[T any] struct {
 // binding leads to a queue, from an exchange that is declared before.
 type binding struct {
 	actor.Binding
+	codec   string // of the exchange
 	declare func(context.Context, *actor.System) error
 }
 
@@ -69,10 +70,11 @@ func (q Queue[T]) StoredAs(c Codec[T]) Queue[T] {
 // AsJSON stores values as JSON, for programs that are not written in Go.
 func (q Queue[T]) AsJSON() Queue[T] { return q.StoredAs(codec.JSON[T]()) }
 
-// From binds the queue to an exchange of the same values, which is declared if need be.
+// From binds the queue to an exchange of the same values, which is declared if need be, and
+// must store them in the same way: or else to declare the queue is an actor.ErrInvalid.
 // What the key means depends on the type of the exchange. It may be called repeatedly.
 func (q Queue[T]) From(x Exchange[T], key string, args ...actor.MessageHeader) Queue[T] {
-	b := binding{actor.Binding{Exchange: x.name, Queue: q.name, RoutingKey: key, Args: args}, x.declare}
+	b := binding{actor.Binding{Exchange: x.name, Queue: q.name, RoutingKey: key, Args: args}, x.codec.Name(), x.declare}
 	q.bindings = append(slices.Clip(q.bindings), b)
 	return q
 }
@@ -94,6 +96,9 @@ func (q Queue[T]) Declare(ctx context.Context, e Engine) (*actor.Queue, error) {
 	if e == nil {
 		return nil, fmt.Errorf("queue %s: the engine is nil: look at the error of runtime.Open", q.name)
 	}
+	if err := q.checkCodecs(); err != nil {
+		return nil, err
+	}
 	sys := e.System()
 	handle, err := q.declare(ctx, sys)
 	if err != nil {
@@ -113,6 +118,17 @@ func (q Queue[T]) Declare(ctx context.Context, e Engine) (*actor.Queue, error) {
 		}
 	}
 	return handle, nil
+}
+
+// checkCodecs says which exchanges store values in a way that the queue does not read.
+func (q *Queue[T]) checkCodecs() (err error) {
+	for _, b := range q.bindings {
+		if reads := q.codec.Name(); b.codec != reads {
+			err = errors.Join(err, fmt.Errorf("%w: queue %s reads values as %s, and exchange %q stores them as %s: give both the same, with AsJSON or StoredAs",
+				actor.ErrInvalid, q.name, reads, b.Exchange, b.codec))
+		}
+	}
+	return err
 }
 
 func (q Queue[T]) declare(ctx context.Context, sys *actor.System) (*actor.Queue, error) {
