@@ -225,4 +225,6 @@ func TestPastSaysWhatBecameOfMessages(t *testing.T) {
 		}
 		break
 	}
+	must[int](t)(q.Purge(b.ctx))
+	requireTexts(t, past(QueueReplay{}), "forgotten: gone", "acked: acked", "acked, too: acked", "waits: gone")
 }

@@ -17,7 +17,8 @@ type QueueReplay struct {
 	From, To time.Time
 	// All: also those that the queue remembers to have dead-lettered, expired, dropped or
 	// moved, and not only those that were acknowledged, or that it does not remember
-	// any more (QueueConfig.History): the status of these is QueueStatusGone.
+	// any more (QueueConfig.History), nor those that were purged: the status of these is
+	// QueueStatusGone.
 	All    bool
 	Filter func(*QueueMessage) bool // nil: all; QueueMessage.QueueOutcome is what became of it
 	Limit  int                      // how many at most; 0: no limit
