@@ -26,6 +26,9 @@ func TestRun(t *testing.T) {
 	same(t, "a slower shop", results(t, second), results(t, first))
 
 	again := runOK(t, "-n", "600", "-data", first, "-json")
+	if progress, _, _ := strings.Cut(again, "\n\n"); !strings.Contains(progress, "revenue    600  fraud    600 ") {
+		t.Errorf("its progress is %q", progress)
+	}
 	if got := summaryIn(t, again); got != s {
 		t.Errorf("a run that had nothing to do says %+v, and before it was %+v", got, s)
 	}

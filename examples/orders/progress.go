@@ -18,7 +18,7 @@ const (
 // progress is how far the company is.
 type progress struct {
 	published, charged, mailed, printed, buried int
-	read                                        []int64 // by the jobs, as of their newest checkpoints
+	read                                        []int64 // by the jobs, as of their newest checkpoints; all, once they have ended
 	ended                                       bool    // of the jobs
 	queues                                      []actor.QueueStats
 }
@@ -37,14 +37,15 @@ func (c *company) look(ctx context.Context) (p progress, err error) {
 	p.buried, _ = c.dead.Count()
 	p.ended = true
 	for _, j := range c.jobs {
-		select {
-		case <-j.Done():
-		default:
-			p.ended = false
-		}
 		read := int64(0)
 		if s := j.Status(); s.Checkpoint != nil {
 			read = s.Checkpoint.Records
+		}
+		select {
+		case <-j.Done(): // of a run before, maybe, and then it has no checkpoint of this one
+			read = int64(c.shop.orders)
+		default:
+			p.ended = false
 		}
 		p.read = append(p.read, read)
 	}

@@ -21,9 +21,9 @@ type Summary struct {
 	FraudAlerts   int `json:"fraud_alerts"`
 	Tasks         int `json:"tasks"` // that have come to the queues
 	Acked         int `json:"acked"`
-	Dead          int `json:"dead"` // that were given up
-	Retries       int `json:"retries"`
-	Redelivered   int `json:"redelivered"` // tasks that were, or may have been, delivered before
+	Dead          int `json:"dead"`        // that were given up
+	Retries       int `json:"retries"`     // attempts beyond the first of their tasks
+	Redelivered   int `json:"redelivered"` // tasks that came more than once: retried, or in hand at a crash
 
 	cents                 int64 // revenue
 	charged, chargedTwice int   // orders, by the bank
@@ -61,8 +61,7 @@ func (s Summary) print(w io.Writer) {
 	fmt.Fprintf(w, "fraud     %7d alerts\n", s.FraudAlerts)
 	fmt.Fprintf(w, "charged   %7d orders, %d of them twice\n", s.charged, s.chargedTwice)
 	fmt.Fprintf(w, "tasks     %7d = %d acknowledged (%d e-mails, %d invoices) + %d given up\n", s.Tasks, s.Acked, s.sent, s.printed, s.Dead)
-	fmt.Fprintf(w, "retries   %7d\n", s.Retries)
-	fmt.Fprintf(w, "again     %7d tasks that were, or may have been, delivered before\n", s.Redelivered)
+	fmt.Fprintf(w, "retries   %7d attempts beyond the first; %d tasks came more than once, after those or a crash\n", s.Retries, s.Redelivered)
 }
 
 // sumUp sums up what is in the results, the topic, the queues and the ledgers, whichever
