@@ -264,6 +264,9 @@ type directories struct {
 
 // directory returns the directory of exchanges and queues.
 func (s *System) directory(ctx context.Context) (*queueDirectory, error) {
+	if s.hasEnded.Load() {
+		return nil, fmt.Errorf("the directory of exchanges and queues: %w", errSystemClosed)
+	}
 	if d := s.exchanges.open.Load(); d != nil {
 		return d, nil
 	}

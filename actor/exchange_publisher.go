@@ -149,6 +149,9 @@ func (p *ExchangePublisher) publish(ctx context.Context, m *Message, done func(C
 	d := p.drafts.Get().(*draft)
 	defer d.back(p)
 	err := d.write(m, p.exchange.name)
+	if p.sys.hasEnded.Load() {
+		err = errSystemClosed
+	}
 	var r Receipt
 	if err == nil {
 		r, err = p.send(ctx, d, done)

@@ -253,10 +253,13 @@ func TestPublishingAfterTheEndOfTheSystem(t *testing.T) {
 	p := must[*ExchangePublisher](t)(must[*Exchange](t)(b.Exchange(b.ctx, "")).NewPublisher(b.ctx, ExchangePublisherOptions{}))
 	b.publish(p, &Message{RoutingKey: "q"})
 	mustDo(t, b.Close(b.ctx))
+	if _, err := b.System.Queue(b.ctx, "q"); !errors.Is(err, ErrClosed) {
+		t.Errorf("the queue, after the end: %v", err)
+	}
 	for range 3 {
 		ctx, cancel := context.WithTimeout(b.ctx, 30*time.Second)
 		_, err := p.PublishSync(ctx, &Message{RoutingKey: "q"})
-		if err == nil || ctx.Err() != nil {
+		if !errors.Is(err, ErrClosed) || ctx.Err() != nil {
 			t.Errorf("after the end: %v", err)
 		}
 		cancel()

@@ -42,7 +42,7 @@ func (s *System) DeclareQueue(ctx context.Context, name string, config QueueConf
 func (s *System) Queue(ctx context.Context, name string) (*Queue, error) {
 	d, err := s.directory(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("queue %s: %w", name, err)
 	}
 	info, ok := d.queue(name)
 	switch {

@@ -69,6 +69,7 @@ type System struct {
 	deadLetters atomic.Int64
 	attempts    atomic.Uint64 // begun by all jobs
 	abandoned   atomic.Bool   // some job was given up, and may go on
+	hasEnded    atomic.Bool   // its actors have been stopped
 	background  background
 
 	queueConsumers queueConsumers
@@ -266,6 +267,7 @@ func (s *System) askToStop(r rootActor) {
 }
 
 func (s *System) end(ctx context.Context) error {
+	s.hasEnded.Store(true)
 	s.exchanges.close()
 	s.endNotices()
 	ended := s.background.close()
