@@ -81,7 +81,9 @@ func (s *settings) deal(ctx context.Context, stdout, stderr io.Writer) (err erro
 	if err := s.prepare(); err != nil {
 		return err
 	}
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	// Mails that fail and orders that cannot be printed are what this company is for: the
+	// log, which would warn of them, tells of worse.
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	engine, err := runtime.Open(ctx, runtime.DataDir(s.store()), runtime.Logger(log))
 	if err != nil {
 		return err
