@@ -177,6 +177,45 @@ func TestADayOfNacksTakesLittleOfTheDisk(t *testing.T) {
 	})
 }
 
+// When what all handlers need is down, the attempts stay within what the waits between them
+// allow: that is few, and nothing is given up in an outage of some minutes.
+func TestARetryStormStaysWithinItsBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const messages, outage = 500, 8 // minutes
+		b := timelessBed(t, storagefake.New())
+		defer b.end()
+		main := b.running("main", QueueConfig{DeadLetterRoutingKey: "dead"})
+		b.running("dead", QueueConfig{})
+		var attempts atomic.Int64
+		var up atomic.Bool
+		c := must[*QueueConsumer](t)(main.Consume(b.ctx, ConsumeOptions{Concurrency: 50}, func(context.Context, *QueueDelivery) error {
+			if attempts.Add(1); up.Load() {
+				return nil
+			}
+			return errors.New("it is down")
+		}))
+		b.sendNow("main", numbers(0, messages)...)
+		for minute := range outage {
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			budget := int64(2 * messages) // a minute between two, less a fifth
+			if minute == 0 {
+				budget = 11 * messages // 0.1 s, doubled from one to the next, less a fifth
+			}
+			if n := attempts.Swap(0); n > budget || n < messages/2 {
+				t.Errorf("minute %d: %d attempts at %d messages, want at most %d", minute, n, messages, budget)
+			}
+		}
+		up.Store(true)
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if n := must[QueueStats](t)(main.Stats(b.ctx)); n.Acked != messages || n.Dead+n.Dropped > 0 {
+			t.Errorf("after the outage: %+v", n.QueueCounts)
+		}
+		mustDo(t, c.Close(b.ctx))
+	})
+}
+
 // Messages that are delayed, or expire, do so at their time, though the process was away
 // at it, or before: none too early.
 func TestDelayAndExpiryAcrossRestarts(t *testing.T) {
