@@ -58,13 +58,17 @@ func (s *consumers) totals() map[string]ConsumerStats {
 // CloseConsumers closes all consumers of the system in good order: see
 // Consumer.Close. It returns what went wrong with any of them.
 func (s *System) CloseConsumers(ctx context.Context) error {
-	all := s.consumers.all()
+	return sideBySide(s.consumers.all(), func(c *Consumer) error { return c.Close(ctx) })
+}
+
+// sideBySide calls f for all at the same time, and returns all their errors.
+func sideBySide[T any](all []T, f func(T) error) error {
 	errs := make([]error, len(all))
-	var closing sync.WaitGroup
-	for i, c := range all {
-		closing.Go(func() { errs[i] = c.Close(ctx) })
+	var calls sync.WaitGroup
+	for i, v := range all {
+		calls.Go(func() { errs[i] = f(v) })
 	}
-	closing.Wait()
+	calls.Wait()
 	return errors.Join(errs...)
 }
 

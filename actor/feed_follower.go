@@ -1,8 +1,6 @@
 package actor
 
 import (
-	"sync"
-
 	pactor "github.com/asynkron/protoactor-go/actor"
 
 	"github.com/troupestream/troupe/internal/queue"
@@ -68,15 +66,15 @@ func (fo *follower) add(s *sorter, p *page, i int) {
 
 // entryLists are used again, those that have many entries: the queue that takes them is
 // done with them then.
-var entryLists sync.Pool // of *[]queue.Entry
+var entryLists slicePool[queue.Entry]
 
 // entriesPooled is from how many on.
 const entriesPooled = 64
 
 func emptyEntries(room int) []queue.Entry {
 	if room >= entriesPooled {
-		if list, ok := entryLists.Get().(*[]queue.Entry); ok {
-			return (*list)[:0]
+		if list := entryLists.get(); list != nil {
+			return list
 		}
 	}
 	return make([]queue.Entry, 0, room)
@@ -84,6 +82,6 @@ func emptyEntries(room int) []queue.Entry {
 
 func releaseEntries(list []queue.Entry) {
 	if cap(list) >= entriesPooled {
-		entryLists.Put(&list)
+		entryLists.put(list)
 	}
 }

@@ -182,13 +182,10 @@ func (p *Producer) appendAsync(ctx context.Context, partition int, records []Rec
 }
 
 // sections holds buffers of records that were stored.
-var sections sync.Pool
+var sections slicePool[byte]
 
 func (p *Producer) encode(records []codec.Record) (codec.Section, error) {
-	var s codec.Section
-	if b, ok := sections.Get().(*[]byte); ok {
-		s.Records = (*b)[:0]
-	}
+	s := codec.Section{Records: sections.get()}
 	most := p.topic.sys.limits.SectionBytes
 	s.Records = slices.Grow(s.Records, min(roomFor(records), most))
 	settings := p.topic.settings.Load()
@@ -227,11 +224,7 @@ func roomFor(records []codec.Record) (n int) {
 // releaseSection keeps the buffer for the next append. Nobody may use it any
 // more: so it is called for what was stored or never sent, and not for what
 // failed, which the partition may still be reading.
-func releaseSection(s codec.Section) {
-	if cap(s.Records) > 0 {
-		sections.Put(&s.Records)
-	}
-}
+func releaseSection(s codec.Section) { sections.put(s.Records) }
 
 // ticket is what an append costs at the gates: at least so much that the
 // number of appends is bounded, too.

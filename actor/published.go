@@ -3,7 +3,6 @@ package actor
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/troupestream/troupe/internal/codec"
@@ -96,27 +95,14 @@ func (b *publishedBatch) settle(sys *System, err error) {
 			}
 		})
 	}
-	releaseCallbacks(b.callbacks)
+	clear(b.callbacks)
+	callbackLists.put(b.callbacks)
 	b.callbacks = nil
 	close(b.settled)
 }
 
 // callbackLists are used again: each has room for a batch.
-var callbackLists sync.Pool // of *[]callback
-
-func emptyCallbacks() []callback {
-	if list, ok := callbackLists.Get().(*[]callback); ok {
-		return (*list)[:0]
-	}
-	return nil
-}
-
-func releaseCallbacks(list []callback) {
-	if cap(list) > 0 {
-		clear(list)
-		callbackLists.Put(&list)
-	}
-}
+var callbackLists slicePool[callback]
 
 // guard calls a function that somebody wants to be told by what became of records.
 // The goroutine may be the partition's, which has others to serve: so a panic is

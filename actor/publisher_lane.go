@@ -47,9 +47,7 @@ func (l *publisherLane) add(r *Record, size int, done func(Published, error)) (F
 	b := l.open
 	if b == nil {
 		b = &publishedBatch{topic: l.publisher.topic.name, partition: l.partition, settled: make(chan struct{}), began: time.Now()}
-		if buffer, ok := sections.Get().(*[]byte); ok {
-			b.section.Records = (*buffer)[:0]
-		}
+		b.section.Records = sections.get()
 		l.open, l.untold = b, append(l.untold, b)
 	}
 	f := Future{batch: b, index: b.section.Count}
@@ -57,7 +55,7 @@ func (l *publisherLane) add(r *Record, size int, done func(Published, error)) (F
 	b.bytes += size
 	if done != nil {
 		if b.callbacks == nil {
-			b.callbacks = emptyCallbacks()
+			b.callbacks = callbackLists.get()
 		}
 		b.callbacks = append(b.callbacks, callback{f.index, done})
 	}

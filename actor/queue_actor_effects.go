@@ -180,6 +180,7 @@ func (q *queueActor) advance() {
 	}
 	snapshot, round := q.takeSnapshot()
 	if snapshot == nil && q.lingers() {
+		q.awaitMore()
 		return
 	}
 	if len(q.events) == 0 && snapshot == nil {

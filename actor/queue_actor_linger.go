@@ -27,28 +27,24 @@ type journalLinger struct {
 	timer  *time.Timer
 }
 
-// lingers says whether the queue's events are to wait for more, and sees to it that they
-// do not wait for ever.
+// lingers says whether the queue's events are to wait for more.
 func (q *queueActor) lingers() bool {
-	sys, self := q.sys, q.self
-	return q.lingersUntil(func() { sys.Send(self, lingered{}) })
+	return len(q.events) > 0 && len(q.events) < journalLingerBytes && !q.linger.urgent && !q.draining
 }
 
-func (q *queueActor) lingersUntil(over func()) bool {
+// awaitMore sees to it that they do not wait for ever.
+func (q *queueActor) awaitMore() {
 	l := &q.linger
-	if len(q.events) == 0 || len(q.events) >= journalLingerBytes || l.urgent || q.draining {
-		return false
-	}
-	if l.timed {
-		return true
+	switch {
+	case l.timed:
+		return
+	case l.timer != nil:
+		l.timer.Reset(journalLingers)
+	default:
+		sys, self := q.sys, q.self
+		l.timer = time.AfterFunc(journalLingers, func() { sys.Send(self, lingered{}) })
 	}
 	l.timed = true
-	if l.timer == nil {
-		l.timer = time.AfterFunc(journalLingers, over)
-	} else {
-		l.timer.Reset(journalLingers)
-	}
-	return true
 }
 
 // lingered: the time is over. What is there is written.

@@ -11,12 +11,18 @@ func TestJournalLingers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		over := make(chan struct{}, 8)
 		q := &queueActor{}
+		q.linger.timer = time.AfterFunc(time.Hour, func() { over <- struct{}{} })
+		q.linger.timer.Stop()
 		write := func() { // as advance does
 			q.events, q.linger.urgent = q.events[:0], false
 		}
 		requireLingers := func(what string, want bool) {
 			t.Helper()
-			if got := q.lingersUntil(func() { over <- struct{}{} }); got != want {
+			got := q.lingers()
+			if got {
+				q.awaitMore()
+			}
+			if got != want {
 				t.Errorf("%s: it lingers: %v", what, got)
 			}
 		}

@@ -39,19 +39,13 @@ func (s *queueConsumers) all() []*QueueConsumer {
 // have not. Why one had ended before, or that its Close was cut short, its user has heard;
 // of a queue that has stopped, there is nothing to close.
 func (s *System) closeQueueConsumers(ctx context.Context) error {
-	all := s.queueConsumers.all()
-	errs := make([]error, len(all))
-	var closing sync.WaitGroup
-	for i, c := range all {
-		closing.Go(func() {
-			had := c.Err()
-			err := c.Close(ctx)
-			cut := ctx.Err() == nil && errors.Is(err, context.Canceled)
-			if had == nil && !cut && !errors.Is(err, ErrStopped) {
-				errs[i] = err
-			}
-		})
-	}
-	closing.Wait()
-	return errors.Join(errs...)
+	return sideBySide(s.queueConsumers.all(), func(c *QueueConsumer) error {
+		had := c.Err()
+		err := c.Close(ctx)
+		cut := ctx.Err() == nil && errors.Is(err, context.Canceled)
+		if had != nil || cut || errors.Is(err, ErrStopped) {
+			return nil
+		}
+		return err
+	})
 }

@@ -42,12 +42,12 @@ func (p *place) Set(text string) error {
 		p.from = actor.FromOffset(offset)
 		return nil
 	}
-	if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
-		p.from = actor.FromTime(at)
-		return nil
-	}
-	if ago, err := time.ParseDuration(text); err == nil && ago > 0 && text[0] != '+' {
+	switch at, ago, ok := timeOrAgo(text); {
+	case ago > 0:
 		p.kind, p.ago = placeAgo, ago
+		return nil
+	case ok:
+		p.from = actor.FromTime(at)
 		return nil
 	}
 	if by, err := strconv.ParseInt(text, 10, 64); err == nil && strings.ContainsAny(text[:1], "+-") {
@@ -63,6 +63,19 @@ func (p *place) Set(text string) error {
 		return fmt.Errorf("it must be %s", placeForms)
 	}
 	return nil
+}
+
+// timeOrAgo reads a time, or how long ago it was: then ago is above 0.
+func timeOrAgo(text string) (at time.Time, ago time.Duration, ok bool) {
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err == nil {
+		return at, 0, true
+	}
+	ago, err = time.ParseDuration(text)
+	if err != nil || ago <= 0 || text[0] == '+' {
+		return time.Time{}, 0, false
+	}
+	return time.Time{}, ago, true
 }
 
 // start is the place for a reader or a consumer that begins.

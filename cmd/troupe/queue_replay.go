@@ -35,12 +35,11 @@ func (i *instant) String() string { return i.text }
 
 // Set implements flag.Value.
 func (i *instant) Set(text string) error {
-	at, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
-		ago, err := time.ParseDuration(text)
-		if err != nil || ago <= 0 || text[0] == '+' {
-			return errors.New("it must be " + instantForms)
-		}
+	at, ago, ok := timeOrAgo(text)
+	switch {
+	case !ok:
+		return errors.New("it must be " + instantForms)
+	case ago > 0:
 		at = time.Now().Add(-ago)
 	}
 	*i = instant{text, at}
