@@ -21,7 +21,7 @@ import (
 func TestTopicsInChaos(t *testing.T) {
 	for seed := range uint64(24) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			inVirtualTime(t, func(t *testing.T) {
 				c := newChaos(t, seed)
 				for range 40 {
 					c.step()
@@ -224,5 +224,4 @@ func (c *chaos) end() {
 	for _, ended := range c.crashed {
 		<-ended
 	}
-	time.Sleep(time.Second) // for Proto.Actor's throttle of dead letters
 }

@@ -174,7 +174,7 @@ func TestCompactionInSeveralPasses(t *testing.T) {
 
 // A tombstone stays as long as it was told after the values before it have gone.
 func TestTombstonesStayAndGo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		ctx := context.Background()
 		store := storagefake.New()
 		s := NewSystem(store, WithPartitionLimits(compactLimits()))
@@ -224,7 +224,7 @@ func TestWhenCompactionIsDue(t *testing.T) {
 		"the most lag":  {Compaction{MaxCompactionLag: 30 * time.Minute}, 1 << 20, 30},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			inVirtualTime(t, func(t *testing.T) {
 				ctx, l := context.Background(), compactLimits()
 				l.CompactBytes = c.bytes
 				s := NewSystem(storagefake.New(), WithPartitionLimits(l))
@@ -252,7 +252,7 @@ func TestWhenCompactionIsDue(t *testing.T) {
 // is what it would have made of everything.
 func TestCompactionAgainstAModel(t *testing.T) {
 	for seed := range uint64(20) {
-		synctest.Test(t, func(t *testing.T) {
+		inVirtualTime(t, func(t *testing.T) {
 			r := newCompactRun(t, seed)
 			for step := 0; step < 50 && !t.Failed(); step++ {
 				r.step()
@@ -363,7 +363,7 @@ func (r *compactRun) step() {
 // A compacted topic with a retention loses what is too old, though it is in a batch
 // with what is not: with the next compaction.
 func TestCompactionWithRetention(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		ctx, store := context.Background(), storagefake.New()
 		s := NewSystem(store, WithPartitionLimits(compactLimits()))
 		config := TopicConfig{Compaction: Compaction{Enabled: true}, Retention: Retention{Age: time.Hour}}
@@ -398,7 +398,7 @@ func TestCompactionWithRetention(t *testing.T) {
 
 // Bytes are dropped from the beginning, across the compacted log and the head.
 func TestCompactionWithRetentionOfBytes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		ctx, l := context.Background(), compactLimits()
 		s := NewSystem(storagefake.New(), WithPartitionLimits(l))
 		topic := declare(t, s, "orders", TopicConfig{Compaction: Compaction{Enabled: true}, Retention: Retention{Bytes: 2 << 20}})

@@ -16,7 +16,7 @@ import (
 
 // faultyBubble is bubble with a store whose group journal follows a script.
 func faultyBubble(t *testing.T, f func(t *testing.T, s *System, store *storagefake.Store, plan *script)) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		store, plan := storagefake.New(), &script{}
 		store.OnAppend(func(a storagefake.Append) storagefake.Fault {
 			if a.Log != groupLog("mailers") {
@@ -161,7 +161,7 @@ func TestFunctionsThatPanic(t *testing.T) {
 
 // Damage stops its partition, loudly, and no other.
 func TestDamageStopsThePartition(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		store := storagefake.New()
 		on(t, store, func(s *System) {
 			declare(t, s, "orders", TopicConfig{Partitions: 2})
@@ -240,7 +240,7 @@ func TestATopicIsDeletedUnderAConsumer(t *testing.T) {
 // The system closes while handlers are at work, and nobody has closed the consumer:
 // that is a crash to the group, and a clean end to the process.
 func TestSystemClosesUnderAConsumer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		var n diary
 		var told atomic.Int32
 		on(t, storagefake.New(), func(s *System) {

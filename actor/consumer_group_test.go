@@ -250,7 +250,7 @@ func TestAKilledConsumer(t *testing.T) {
 // The same when the whole process goes. What the last commit says of records that
 // were handed out is told to the next owner.
 func TestAKilledProcess(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		store := storagefake.New()
 		var n diary
 		on(t, store, func(s *System) {

@@ -364,7 +364,7 @@ func TestParkingIsFull(t *testing.T) {
 // Somebody skips the last record of a key while another is on its way behind it: that
 // one keeps its place, and the key goes on.
 func TestAKeyBecomesFreeUnderARecord(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		store := storagefake.New()
 		var full atomic.Bool
 		store.OnAppend(func(a storagefake.Append) storagefake.Fault {

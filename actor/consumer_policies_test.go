@@ -169,7 +169,7 @@ func TestIfErrorSaysWhatIsNotTriedAgain(t *testing.T) {
 
 // While a letter cannot be stored its record is not done; when it can, it is.
 func TestALetterWaitsForTheDisk(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		store := storagefake.New()
 		on(t, store, func(s *System) {
 			declare(t, s, "orders", TopicConfig{})

@@ -20,9 +20,8 @@ import (
 // bubble runs a test in virtual time, on a system over a store of its own. What
 // the test waits for comes about before time passes, so nothing needs a deadline.
 func bubble(t *testing.T, f func(t *testing.T, s *System)) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		on(t, storagefake.New(), func(s *System) { f(t, s) })
-		time.Sleep(time.Second) // for Proto.Actor's throttle of dead letters
 	})
 }
 

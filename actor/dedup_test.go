@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -146,7 +145,7 @@ func TestDuplicatesOfWhatIsUnderWay(t *testing.T) {
 }
 
 func TestIDsAreForgottenAfterTheWindow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		b, _ := dedupBed(t, storagefake.New(), Dedup{Window: time.Minute})
 		b.ctx = context.Background() // for time passes
 		p := b.publisher("orders", ExchangePublisherOptions{})

@@ -30,7 +30,7 @@ func TestDispatcherNeverQueuesBehindABlockedWorker(t *testing.T) {
 }
 
 func TestDispatcherParksAndRetires(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		d := NewDispatcher()
 		for range dispatcherParkedMax + 10 {
 			d.Schedule(func() { time.Sleep(time.Millisecond) })

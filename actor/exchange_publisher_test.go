@@ -381,7 +381,7 @@ func TestWaitingForAFullQueue(t *testing.T) {
 // Publishers to a queue that does not keep up wait; those to its neighbour do not, though
 // they publish to the same exchange.
 func TestASlowQueueSlowsItsOwnPublishers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		b := idleBed(t, storagefake.New())
 		slow := b.queue("slow", QueueConfig{PublishAhead: 3})
 		b.queue("fast", QueueConfig{})

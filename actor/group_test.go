@@ -170,7 +170,7 @@ func TestGroupAnswersWhatIsDurable(t *testing.T) {
 
 // A full store holds a group up, and loses nothing.
 func TestGroupWaitsForSpace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		store := storagefake.New()
 		s := NewSystem(store)
 		g := testGroup(t, s)
@@ -201,7 +201,7 @@ func TestGroupWaitsForSpace(t *testing.T) {
 
 // A member that says nothing loses its partitions.
 func TestGroupEndsSessions(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		s := NewSystem(storagefake.New())
 		g := testGroup(t, s)
 		a, b := newMember(t, g, "a"), newMember(t, g, "b")

@@ -93,7 +93,7 @@ func TestAQueueHoldsWhatItNeeds(t *testing.T) {
 }
 
 func TestRetentionDropsNothingThatAQueueNeeds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		b := newHeldBed(t, NewSystem(storagefake.New()))
 		b.sys.evacuations.begin(b.log.id) // one that does not end: nothing is copied
 		b.batches(10, 10)

@@ -57,7 +57,7 @@ func TestCommitsDoNotOutliveTheirTopic(t *testing.T) {
 	} {
 		for _, down := range []bool{false, true} {
 			t.Run(name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				inVirtualTime(t, func(t *testing.T) {
 					store := storagefake.New()
 					on(t, store, func(s *System) {
 						declare(t, s, "orders", TopicConfig{Partitions: 2})
@@ -196,7 +196,7 @@ func TestAnOldIncarnationIsOutdated(t *testing.T) {
 // of it, which the topic gives again. A topic on the disk is what it was.
 func TestCommitsInMemoryTopics(t *testing.T) {
 	for durability, want := range map[Durability]string{Memory: "c d e", Interval: "e"} {
-		synctest.Test(t, func(t *testing.T) {
+		inVirtualTime(t, func(t *testing.T) {
 			store := storagefake.New()
 			on(t, store, func(s *System) {
 				declare(t, s, "orders", TopicConfig{Durability: durability})

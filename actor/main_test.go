@@ -3,6 +3,7 @@ package actor
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -19,6 +20,16 @@ func testContext(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// inVirtualTime runs a test in a bubble of synctest. It lets the last time pass that
+// Proto.Actor's throttle of dead letters waits for, which would not end with the test.
+func inVirtualTime(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(func() { time.Sleep(time.Second) })
+		f(t)
+	})
 }
 
 // await fails the test when nothing arrives in time.

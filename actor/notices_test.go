@@ -26,7 +26,7 @@ func noted(t testing.TB) (s *System, said func() string) {
 }
 
 func TestTheSameIsSaidOnceAMinute(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var log strings.Builder
 		s := &System{log: slog.New(slog.NewTextHandler(locked{&mu, &log}, nil))}

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	pactor "github.com/asynkron/protoactor-go/actor"
@@ -85,7 +84,7 @@ func (w *chaoticWay) between(t *testing.T, s *System, p *Publisher) (stop func()
 func TestAPublisherInChaos(t *testing.T) {
 	const writers, each = 3, 40
 	for seed := range uint64(25) {
-		synctest.Test(t, func(t *testing.T) {
+		inVirtualTime(t, func(t *testing.T) {
 			store, way := storagefake.New(), &chaoticWay{random: rand.New(rand.NewPCG(seed, 7))}
 			store.OnAppend(way.fault)
 			on(t, store, func(s *System) {
@@ -129,7 +128,6 @@ func TestAPublisherInChaos(t *testing.T) {
 					}
 				}
 			})
-			time.Sleep(time.Second) // for Proto.Actor's throttle of dead letters
 		})
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	pactor "github.com/asynkron/protoactor-go/actor"
@@ -312,7 +311,7 @@ func TestPublishIfFromMany(t *testing.T) {
 
 // Waiting for room is within ctx, and takes nothing of DeliveryTimeout.
 func TestPublishIfThatWaitedForRoom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		store := storagefake.New()
 		on(t, store, func(s *System) {
 			topic := declare(t, s, "orders", TopicConfig{KeyIndex: true})
@@ -328,6 +327,5 @@ func TestPublishIfThatWaitedForRoom(t *testing.T) {
 				t.Errorf("%+v, %v", at, err)
 			}
 		})
-		time.Sleep(time.Second) // for Proto.Actor's throttle of dead letters
 	})
 }

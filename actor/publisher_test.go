@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/troupestream/troupe/internal/codec"
@@ -437,7 +436,7 @@ func TestTwoPublishersOfOneName(t *testing.T) {
 // for that are given up in their time.
 func TestPublisherAsksAgain(t *testing.T) {
 	for wait := range 6 {
-		synctest.Test(t, func(t *testing.T) {
+		inVirtualTime(t, func(t *testing.T) {
 			ctx, store := context.Background(), storagefake.New()
 			s := NewSystem(store)
 			topic := declare(t, s, "orders", TopicConfig{})

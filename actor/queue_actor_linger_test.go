@@ -2,13 +2,12 @@ package actor
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
 // What nobody waits for is not written at once, and not never.
 func TestJournalLingers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		over := make(chan struct{}, 8)
 		q := &queueActor{}
 		q.linger.timer = time.AfterFunc(time.Hour, func() { over <- struct{}{} })

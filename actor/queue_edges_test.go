@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/troupestream/troupe/internal/storage/storagefake"
@@ -106,7 +105,7 @@ func TestTheLargestMessagesAreDeadLettered(t *testing.T) {
 // A queue that nobody has ever used ends, too, also after a restart; and to declare it
 // again, or to get from it, is a use.
 func TestUnusedQueuesEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		store := storagefake.New()
 		b := timelessBed(t, store)
 		unused, used, got := b.running("unused", QueueConfig{Expires: time.Hour}), b.running("used", QueueConfig{Expires: time.Hour}), b.running("got", QueueConfig{Expires: time.Hour})

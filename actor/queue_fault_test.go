@@ -40,7 +40,7 @@ func (b *bed) sendNow(queue string, bodies ...string) {
 // Dead letters whose exchange does not exist are kept, whatever else the queue does, and
 // go as soon as it does.
 func TestDeadLettersWaitForAnExchangeThatIsMissing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		b := timelessBed(t, storagefake.New())
 		defer b.end()
 		main, dead := b.running("main", QueueConfig{DeadLetterExchange: "nowhere"}), b.running("dead", QueueConfig{})
@@ -72,7 +72,7 @@ func TestDeadLettersWaitForAnExchangeThatIsMissing(t *testing.T) {
 // Where very many cannot be dead-lettered, those who publish wait: what dies is no part of
 // a queue's length, and would have no bound. Dead letters that come back pass.
 func TestDyingMessagesSlowTheirPublishers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		b := timelessBed(t, storagefake.New())
 		defer b.end()
 		b.shards.dyingMost = 10
@@ -116,7 +116,7 @@ func TestDyingMessagesSlowTheirPublishers(t *testing.T) {
 
 // A queue of dead letters that is full and refuses them holds them up, and loses none.
 func TestDeadLettersWaitForAQueueThatIsFull(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		b := timelessBed(t, storagefake.New())
 		defer b.end()
 		main := b.running("main", QueueConfig{DeadLetterRoutingKey: "dead"})
@@ -146,7 +146,7 @@ func TestDeadLettersWaitForAQueueThatIsFull(t *testing.T) {
 // Messages that fail every minute of a day leave no more on the disk than a snapshot and
 // what a shard writes until it rewrites its journal, however long it goes on.
 func TestADayOfNacksTakesLittleOfTheDisk(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		const messages = 100
 		store := storagefake.New()
 		b := timelessBed(t, store)
@@ -180,7 +180,7 @@ func TestADayOfNacksTakesLittleOfTheDisk(t *testing.T) {
 // When what all handlers need is down, the attempts stay within what the waits between them
 // allow: that is few, and nothing is given up in an outage of some minutes.
 func TestARetryStormStaysWithinItsBudget(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		const messages, outage = 500, 8 // minutes
 		b := timelessBed(t, storagefake.New())
 		defer b.end()
@@ -219,7 +219,7 @@ func TestARetryStormStaysWithinItsBudget(t *testing.T) {
 // Messages that are delayed, or expire, do so at their time, though the process was away
 // at it, or before: none too early.
 func TestDelayAndExpiryAcrossRestarts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		store, start := storagefake.New(), time.Now()
 		config := QueueConfig{DeadLetterRoutingKey: "dead"}
 		open := func() (*bed, *Queue, *Queue) {

@@ -29,7 +29,7 @@ func TestRetention(t *testing.T) {
 		"the default":     {Retention{}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			inVirtualTime(t, func(t *testing.T) {
 				store := storagefake.New()
 				s := NewSystem(store)
 				topic := declare(t, s, "orders", TopicConfig{Retention: c.keep})
@@ -81,7 +81,7 @@ func TestRetention(t *testing.T) {
 
 // The newest batch stays, however large it is, and nothing else does.
 func TestRetentionOfLargeBatches(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		ctx := context.Background()
 		s := NewSystem(storagefake.New())
 		topic := declare(t, s, "orders", TopicConfig{Retention: Retention{Bytes: 500_000}})
@@ -103,7 +103,7 @@ func TestRetentionOfLargeBatches(t *testing.T) {
 // A topic that nobody touches loses what is too old all the same, and one that is
 // full drops what it may.
 func TestRetentionOfAnIdleTopic(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		ctx, store := context.Background(), storagefake.New()
 		s := NewSystem(store)
 		p := newProducer(t, declare(t, s, "orders", TopicConfig{Retention: Retention{Age: time.Hour}}), ProducerOptions{})
@@ -184,7 +184,7 @@ func TestAlterTopic(t *testing.T) {
 
 // A partition that fails while it drops records tries again.
 func TestRetentionTriesAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		ctx, store, plan := context.Background(), storagefake.New(), &script{}
 		store.OnAppend(plan.onAppend)
 		s := NewSystem(store)

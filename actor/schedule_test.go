@@ -123,7 +123,7 @@ func (b *scheduleBed) want(what, want string) {
 func TestSchedule(t *testing.T) {
 	for catchUp, missed := range map[CatchUp]string{SkipMissed: "", PublishOnce: "4h0m0s"} {
 		t.Run(catchUp.String(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			inVirtualTime(t, func(t *testing.T) {
 				b := newScheduleBed(t)
 				b.schedule(Schedule{Name: "report", Spec: "@hourly", Exchange: "x", CatchUp: catchUp})
 				b.pass(time.Hour - time.Second)
@@ -150,7 +150,7 @@ func TestSchedule(t *testing.T) {
 
 // A publish that fails is tried again, with the same id, until it is too late.
 func TestScheduleRetries(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		b := newScheduleBed(t)
 		tries := map[string]int{}
 		b.failing(func(id string) error {
@@ -178,7 +178,7 @@ func TestScheduleRetries(t *testing.T) {
 
 // A crash between a publish and its note repeats it, with the same id.
 func TestScheduleCrash(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		b := newScheduleBed(t)
 		b.schedule(Schedule{Name: "report", Spec: "@hourly"})
 		hang := make(chan struct{})
@@ -200,7 +200,7 @@ func TestScheduleCrash(t *testing.T) {
 }
 
 func TestScheduleChanges(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		b := newScheduleBed(t)
 		defer b.close()
 		b.schedule(Schedule{Name: "report", Spec: "@hourly"})

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/troupestream/troupe/internal/storage/storagefake"
@@ -33,7 +32,7 @@ func timesOf(t *testing.T, topic *Topic) []int64 {
 // Records of such a topic have the time of the partition, whatever theirs was and
 // whoever appended them; what it is then altered to holds for what follows.
 func TestAppendTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		ctx := context.Background()
 		s := NewSystem(storagefake.New())
 		topic := declare(t, s, "orders", TopicConfig{Timestamps: LogAppendTime})

@@ -14,6 +14,7 @@ import (
 // TestATopicThatNobodyUsesForgets what is too old, from the start of the engine on.
 func TestATopicThatNobodyUsesForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(func() { time.Sleep(time.Second) }) // for Proto.Actor's throttle of dead letters
 		ctx, store := context.Background(), storagefake.New()
 		open := func() *runtime.Engine {
 			e, err := runtime.Open(ctx, runtime.Store(store), runtime.Logger(quiet))
