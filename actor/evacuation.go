@@ -146,11 +146,7 @@ func (e *evacuation) ask(ctx context.Context, q *queueInfo) (*pinning, error) {
 
 // askOf has the actor of a queue look at it.
 func askOf[T any](ctx context.Context, s *System, q *queueInfo, look func(*queue.Queue) T) (answer T, err error) {
-	pid, err := s.queueActor(ctx, q)
-	if err != nil {
-		return answer, err
-	}
-	return Ask[T](ctx, s, pid, askQueue{func(core *queue.Queue) any { return look(core) }})
+	return askQueueActor[T](ctx, s, q, askQueue{func(core *queue.Queue) any { return look(core) }})
 }
 
 // move copies what a queue needs.
@@ -238,10 +234,7 @@ func (e *evacuation) copy(ctx context.Context, q *queueInfo, to *shardLog, moves
 }
 
 func (e *evacuation) relocate(ctx context.Context, q *queueInfo, moves []queue.Move) error {
-	pid, err := e.d.sys.queueActor(ctx, q)
-	if err == nil {
-		_, err = Ask[queueDone](ctx, e.d.sys, pid, queueRequest{queue.Relocate{Moves: moves}})
-	}
+	_, err := askQueueActor[queueDone](ctx, e.d.sys, q, queueRequest{queue.Relocate{Moves: moves}})
 	return err
 }
 

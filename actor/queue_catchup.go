@@ -84,11 +84,7 @@ func (q *Queue) logEnds(ctx context.Context) (map[uint32]uint64, error) {
 // isBehind says whether the queue has not read its logs so far. A log that has nothing for
 // the queue is read without its being told; so the feeds are asked to tell.
 func (q *Queue) isBehind(ctx context.Context, ends map[uint32]uint64) (bool, error) {
-	pid, err := q.address(ctx)
-	if err != nil {
-		return false, err
-	}
-	p, err := Ask[queueProgress](ctx, q.sys, pid, askQueueLogs{})
+	p, err := askQueueActor[queueProgress](ctx, q.sys, q.info, askQueueLogs{})
 	if err != nil {
 		return false, err
 	}

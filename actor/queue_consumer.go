@@ -68,6 +68,7 @@ type queueRun struct {
 	id       string      // of the consumer, to the queue
 	queue    *pactor.PID // nil: not known yet
 	accepted bool        // by the queue, before the consumer began to close
+	came     int         // deliveries
 	over     error       // why it has ended; nil: it has not
 	ctx      context.Context
 	cancel   context.CancelFunc

@@ -181,19 +181,20 @@ func (a *queueConsumerActor) ended(consumer string, err error) {
 	a.interrupted(fmt.Errorf("consumer of queue %s: %w", a.consumer.queue, err))
 }
 
-// interrupted goes on with a new subscription, if that can be.
+// interrupted goes on with a new subscription, if that can be. One that closes has lost
+// nothing by it: an AutoDelete queue may end because of that.
 func (a *queueConsumerActor) interrupted(err error) {
 	c := a.consumer
 	c.endRun(err)
-	if isFinal(err) {
-		a.end(err)
-		return
-	}
 	if a.closing {
 		if c.lingers() {
 			c.sys.Stop(a.self)
 		}
 		return // what it had is given back already
+	}
+	if isFinal(err) {
+		a.end(err)
+		return
 	}
 	if told := c.options.Listener.Interrupted; told != nil {
 		c.tell(func() { told(err) })
@@ -217,7 +218,7 @@ func isFinal(err error) bool {
 // end ends the consumer, which cannot go on.
 func (a *queueConsumerActor) end(err error) {
 	c := a.consumer
-	if told := c.options.Listener.Cancelled; told != nil && c.isReady() && !a.closing {
+	if told := c.options.Listener.Cancelled; told != nil && c.isReady() {
 		c.tell(func() { told(err) })
 	}
 	c.fail(err)

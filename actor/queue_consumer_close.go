@@ -83,12 +83,13 @@ func (c *QueueConsumer) drain(ctx context.Context) error {
 }
 
 // farewell says a last word to the queue. That it knows the consumer no more is what
-// was wanted.
+// was wanted, and so it is when its actor has ended, be it because this was the last
+// consumer of an AutoDelete queue: that ends the subscription, and is told in its turn.
 func (c *QueueConsumer) farewell(ctx context.Context, run *queueRun, command queue.Command) error {
 	_, err := Ask[queueDone](ctx, c.sys, run.queue, queueRequest{command})
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if run.over != nil || errors.Is(err, queue.ErrUnknownConsumer) {
+	if run.over != nil || errors.Is(err, queue.ErrUnknownConsumer) || errors.Is(err, ErrNoQueue) || isInterruption(err) {
 		return nil
 	}
 	return err
@@ -102,6 +103,7 @@ func (c *QueueConsumer) deliver(m delivered) {
 		return // the queue has given them up as well
 	}
 	c.hand.add(c.run, m.deliveries)
+	c.run.came += len(m.deliveries)
 	if c.phase != consumerWorks { // they have crossed the farewell
 		c.giveBack()
 		c.flush()

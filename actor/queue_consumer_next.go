@@ -122,12 +122,12 @@ func (c *QueueConsumer) wakeNext() {
 }
 
 // get pulls messages, and leaves the consumer to those that settle them.
-func (c *QueueConsumer) get(ctx context.Context, n int, wait time.Duration) ([]*QueueDelivery, error) {
+func (c *QueueConsumer) get(ctx context.Context, n int, until time.Time) ([]*QueueDelivery, error) {
 	defer c.sys.Send(c.pid, lingerQueueConsumer{})
 	c.mu.Lock()
 	run := c.run
 	c.mu.Unlock()
-	if _, err := Ask[queueDone](ctx, c.sys, run.queue, queueRequest{queue.Pull{Consumer: run.id, N: n, Until: time.Now().Add(wait).UnixMilli()}}); err != nil {
+	if _, err := Ask[queueDone](ctx, c.sys, run.queue, queueRequest{queue.Pull{Consumer: run.id, N: n, Until: until.UnixMilli()}}); err != nil {
 		return nil, err
 	}
 	select {
@@ -141,9 +141,10 @@ func (c *QueueConsumer) get(ctx context.Context, n int, wait time.Duration) ([]*
 	return c.gather(ctx, run, n)
 }
 
-// gather waits for the messages that a Pull has brought: they may come after its end.
+// gather waits for the messages that a Pull has brought: they may come after its end, and
+// may be taken back before the last of them has come.
 func (c *QueueConsumer) gather(ctx context.Context, run *queueRun, n int) ([]*QueueDelivery, error) {
-	if err := c.until(ctx, func() bool { return run.over != nil || c.hand.fresh >= n }); err != nil {
+	if err := c.until(ctx, func() bool { return run.over != nil || run.came >= n }); err != nil {
 		return nil, fmt.Errorf("get messages of queue %s: %w", c.queue, err)
 	}
 	all := make([]*QueueDelivery, n)

@@ -482,7 +482,7 @@ func TestQueueConsumerGet(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all, err := c.get(testContext(t), n, wait)
+		all, err := c.get(testContext(t), n, time.Now().Add(wait))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -770,5 +770,24 @@ func TestPageBody(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, func() { dense.body(5) }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// Messages that a tiny settle timeout takes back before the last has come are not waited
+// for again.
+func TestGetOfMessagesThatAreTakenBack(t *testing.T) {
+	f := fakes(t, queue.Config{})
+	c := must[*QueueConsumer](t)(f.sys.newQueueConsumer(testContext(t), "fake", f, ConsumeOptions{Prefetch: 3}, nil, true))
+	f.put("one", "two", "three")
+	c.mu.Lock()
+	run := c.run
+	c.mu.Unlock()
+	pull := queueRequest{queue.Pull{Consumer: run.id, N: 3, Until: time.Now().Add(time.Minute).UnixMilli()}}
+	must[queueDone](t)(Ask[queueDone](testContext(t), f.sys, run.queue, pull))
+	mustDo(t, c.until(testContext(t), func() bool { return c.hand.fresh == 3 }))
+	c.recalled(queue.Recalled{Consumer: run.id, Tags: []uint64{1}})
+	got := must[[]*QueueDelivery](t)(c.gather(testContext(t), run, 3))
+	if len(got) != 2 {
+		t.Errorf("%d messages, want the 2 that were not taken back", len(got))
 	}
 }

@@ -112,11 +112,17 @@ func (q *Queue) Subscribe(ctx context.Context, o ConsumeOptions) (*QueueConsumer
 // It is use of the queue, for Expires, but no consumer that AutoDelete looks at.
 func (q *Queue) Get(ctx context.Context, n int, wait time.Duration) ([]*QueueDelivery, error) {
 	q.catchUp(ctx)
-	c, err := q.sys.newQueueConsumer(ctx, q.info.name, q, ConsumeOptions{Name: "get", Prefetch: n}, nil, true)
-	if err != nil {
-		return nil, err
+	until := time.Now().Add(wait)
+	for try := 0; ; try++ {
+		c, err := q.sys.newQueueConsumer(ctx, q.info.name, q, ConsumeOptions{Name: "get", Prefetch: n}, nil, true)
+		if err != nil {
+			return nil, err
+		}
+		got, err := c.get(ctx, n, until)
+		if !isInterruption(err) || pause(ctx, try) != nil { // what came of a queue that failed is void
+			return got, err
+		}
 	}
-	return c.get(ctx, n, wait)
 }
 
 // address implements queueSource.
@@ -156,11 +162,7 @@ func (q *Queue) Resume(ctx context.Context) error { return q.do(ctx, queue.Pause
 // Stats says how the queue does. It does not wait for what was published just now: see
 // CatchUp.
 func (q *Queue) Stats(ctx context.Context) (QueueStats, error) {
-	pid, err := q.address(ctx)
-	if err != nil {
-		return QueueStats{}, err
-	}
-	return Ask[QueueStats](ctx, q.sys, pid, askQueueStats{})
+	return askQueueActor[QueueStats](ctx, q.sys, q.info, askQueueStats{})
 }
 
 // Outcome says what became of a message: it waits, is in the hands of a consumer, was
@@ -185,20 +187,12 @@ func (q *Queue) Outcome(ctx context.Context, position MessageRef) (QueueOutcome,
 
 // look asks the queue's actor something. f must only look.
 func look[T any](ctx context.Context, q *Queue, f func(*queue.Queue) T) (T, error) {
-	var zero T
-	pid, err := q.address(ctx)
-	if err != nil {
-		return zero, err
-	}
-	return Ask[T](ctx, q.sys, pid, askQueue{func(core *queue.Queue) any { return f(core) }})
+	return askQueueActor[T](ctx, q.sys, q.info, askQueue{func(core *queue.Queue) any { return f(core) }})
 }
 
 // do carries out a command, and returns when it is durable.
 func (q *Queue) do(ctx context.Context, c queue.Command) error {
-	pid, err := q.address(ctx)
-	if err == nil {
-		_, err = Ask[queueDone](ctx, q.sys, pid, queueRequest{c})
-	}
+	_, err := askQueueActor[queueDone](ctx, q.sys, q.info, queueRequest{c})
 	return err
 }
 

@@ -3,6 +3,7 @@ package actor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -59,7 +60,7 @@ func TestAnAlteredQueueGoesOn(t *testing.T) {
 // A queue warns when it gets full, be it in an instant, and whoever else looks at it; and
 // again when it was less full for a while.
 func TestQueueWarnsBeforeItIsFull(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		var warnings []QueueWarning
 		b := &bed{t, NewSystem(storagefake.New(), WithOnQueueWarning(func(w QueueWarning) { warnings = append(warnings, w) })), t.Context()}
 		defer b.end()
@@ -87,7 +88,7 @@ func TestQueueWarnsBeforeItIsFull(t *testing.T) {
 
 // lives is a bed in virtual time: f lets some of it pass.
 func lives(t *testing.T, c QueueConfig, f func(b *bed, q *Queue, pass func(time.Duration))) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		b := &bed{t, NewSystem(storagefake.New()), context.Background()}
 		f(b, b.running("q", c), func(d time.Duration) {
 			<-time.After(d)
@@ -138,5 +139,35 @@ func TestGetIsNoConsumerThatLeaves(t *testing.T) {
 		mustDo(t, c.Close(b.ctx))
 		pass(time.Second)
 		b.isThere("its last consumer has left", false)
+	})
+}
+
+// The queue of a consumer that leaves may be deleted, for that reason or another, before
+// all is said.
+func TestCloseOfAConsumerWhoseQueueIsDeleted(t *testing.T) {
+	t.Run("by its leaving", func(t *testing.T) {
+		b := idleBed(t, storagefake.New())
+		for i := range 2000 {
+			c := must[*QueueConsumer](t)(b.running(fmt.Sprint(i), QueueConfig{AutoDelete: true}).Subscribe(b.ctx, ConsumeOptions{}))
+			mustDo(t, c.Close(b.ctx))
+		}
+	})
+	t.Run("by others", func(t *testing.T) {
+		lives(t, QueueConfig{}, func(b *bed, q *Queue, pass func(time.Duration)) {
+			goOn := make(chan struct{})
+			c := must[*QueueConsumer](t)(q.Consume(b.ctx, ConsumeOptions{}, func(context.Context, *QueueDelivery) error {
+				<-goOn
+				return nil
+			}))
+			b.send("q", "one")
+			pass(time.Second)
+			closed := make(chan error)
+			go func() { closed <- c.Close(b.ctx) }()
+			pass(time.Second)
+			mustDo(t, q.Delete(b.ctx, QueueDelete{}))
+			pass(time.Second)
+			close(goOn)
+			mustDo(t, <-closed)
+		})
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/troupestream/troupe/internal/queue"
 	"github.com/troupestream/troupe/internal/storage"
@@ -49,10 +50,8 @@ func TestAShardOutlivesItsJournal(t *testing.T) {
 			}))
 			b.send("main", numbers(0, messages)...)
 			var s QueueStats
-			for err := error(nil); s.Taken < messages || s.Live > 0; {
-				if s, err = main.Stats(b.ctx); err != nil && !errors.Is(err, ErrStopped) { // it may be about to start again
-					t.Fatal(err)
-				}
+			for s.Taken < messages || s.Live > 0 {
+				s = must[QueueStats](t)(main.Stats(b.ctx)) // also while it starts again
 			}
 			mustDo(t, c.Close(b.ctx), s.Err)
 			if s.Acked != messages || faults.Load() == 0 {
@@ -64,6 +63,33 @@ func TestAShardOutlivesItsJournal(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Get waits for a queue that begins anew.
+func TestGetOutlivesAJournal(t *testing.T) {
+	const messages = 100
+	store := storagefake.New()
+	b := runningBed(t, store)
+	q := b.running("main", QueueConfig{})
+	var faults atomic.Int64
+	store.OnAppend(func(a storagefake.Append) storagefake.Fault {
+		if a.Log != (shardConfig{number: q.info.shard}).log() || a.N%4 != 3 || faults.Load() == 20 {
+			return storagefake.Fault{}
+		}
+		faults.Add(1)
+		return storagefake.Fault{Err: storage.ErrFenced}
+	})
+	b.send("main", numbers(0, messages)...)
+	for must[QueueStats](t)(q.Stats(b.ctx)).Acked < messages {
+		for _, d := range must[[]*QueueDelivery](t)(q.Get(b.ctx, 3, time.Millisecond)) {
+			if err := d.AckSync(b.ctx); err != nil && !isInterruption(err) {
+				t.Fatal(err)
+			}
+		}
+	}
+	if faults.Load() < 5 {
+		t.Errorf("there were only %d faults", faults.Load())
 	}
 }
 
@@ -92,7 +118,7 @@ func TestWhoWaitsForAQueueHearsThatItFails(t *testing.T) {
 // A queue that fails again and again is given up: it says so, its neighbours and its
 // publishers go on, and the next process has all of it.
 func TestAQueueThatIsGivenUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
 		store := storagefake.New()
 		b := timelessBed(t, store)
 		q := b.running("q", QueueConfig{})

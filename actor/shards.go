@@ -3,6 +3,7 @@ package actor
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -92,6 +93,28 @@ func (s *System) queueActor(ctx context.Context, info *queueInfo) (*pactor.PID, 
 		return nil, fmt.Errorf("queue %s: %w", info.name, err)
 	}
 	return pid, nil
+}
+
+// askQueueActor asks the actor of a queue. While its shard reads the journal anew there is
+// none, and the question waits for the next one, within ctx: it did not reach the one
+// before. Where it may have, the error is an ErrUnknown, and that of the failure.
+func askQueueActor[T any](ctx context.Context, s *System, info *queueInfo, message any) (T, error) {
+	for try := 0; ; try++ {
+		var answer T
+		pid, err := s.queueActor(ctx, info)
+		if err != nil {
+			return answer, err
+		}
+		answer, err = Ask[T](ctx, s, pid, message)
+		if !errors.Is(err, ErrStopped) || errors.Is(err, ErrUnknown) || pause(ctx, try) != nil {
+			return answer, err
+		}
+	}
+}
+
+// isInterruption says whether a queue has ended that begins anew.
+func isInterruption(err error) bool {
+	return errors.Is(err, ErrStopped) || errors.Is(err, ErrQueueFailed)
 }
 
 // intakeOf says what a queue takes of a log, and from which offset on; false: nothing.
