@@ -64,6 +64,8 @@ func (d *draft) times(m *Message, now int64) error {
 		return fmt.Errorf("%w: the priority is %d, it can be 0 to %d", ErrInvalid, m.Priority, queue.MaxPriorities-1)
 	case m.Delay < 0:
 		return fmt.Errorf("%w: the delay is %v, it cannot be negative", ErrInvalid, m.Delay)
+	case m.TTL < 0 && m.TTL != Unlimited && m.TTL != ExpireAtOnce:
+		return fmt.Errorf("%w: the TTL is %v, it cannot be negative, but ExpireAtOnce or Unlimited", ErrInvalid, m.TTL)
 	case m.Delay > 0:
 		now += millis(m.Delay)
 		d.envelope.Due = now
@@ -71,7 +73,7 @@ func (d *draft) times(m *Message, now int64) error {
 	switch {
 	case m.TTL > 0:
 		d.envelope.Expires = now + millis(m.TTL)
-	case m.TTL < 0:
+	case m.TTL == ExpireAtOnce:
 		d.envelope.Expires = now
 	}
 	return nil

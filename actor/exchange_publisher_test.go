@@ -179,6 +179,7 @@ func TestWhatAMessageCannotSay(t *testing.T) {
 	}{
 		"a priority too high": {Message{RoutingKey: "q", Priority: 32}, ErrInvalid},
 		"a negative delay":    {Message{RoutingKey: "q", Delay: -1}, ErrInvalid},
+		"a negative TTL":      {Message{RoutingKey: "q", TTL: -time.Second}, ErrInvalid},
 		"an envelope":         {Message{RoutingKey: "q", Headers: []MessageHeader{HeaderText(envelope.Key, "")}}, ErrInvalid},
 		"a key too long":      {Message{RoutingKey: strings.Repeat("k", 256)}, ErrOverLimit},
 		"a body too long":     {Message{RoutingKey: "q", Body: make([]byte, 2<<20)}, codec.ErrLimit},

@@ -47,8 +47,8 @@ type Message struct {
 
 	// Priority is 0 to 31, and higher goes first.
 	Priority uint8
-	// TTL is how long it may wait, from when it is due. 0: as long as its queues let
-	// it; ExpireAtOnce: not at all.
+	// TTL is how long it may wait, from when it is due. 0 and Unlimited: as long as its
+	// queues let it; ExpireAtOnce: not at all.
 	TTL time.Duration
 	// Delay is after how long it is due. 0: at once.
 	Delay time.Duration

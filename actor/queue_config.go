@@ -65,8 +65,8 @@ type QueueConfig struct {
 	Expires time.Duration `json:"expires,omitempty"`
 
 	// TTL is how long messages may wait, beside what they say themselves; ExpireAtOnce
-	// is RabbitMQ's TTL of 0. 0 is without bound; Unlimited is not, it has the value of
-	// ExpireAtOnce. They expire on time, wherever in the queue they are.
+	// is RabbitMQ's TTL of 0. 0 and Unlimited are without bound. They expire on time,
+	// wherever in the queue they are.
 	TTL time.Duration `json:"ttl,omitempty"`
 	// MaxLength and MaxBytes bound the messages that wait, ready or delayed, and
 	// Overflow says what happens beyond. Defaults 10,000,000 and 64 GiB of bodies.
@@ -127,6 +127,9 @@ func (c QueueConfig) withDefaults() QueueConfig {
 	orDefault(&c.MaxPriority, queue.MaxPriorities-1)
 	orDefault(&c.History, DefaultQueueHistory)
 	orDefault(&c.PublishAhead, DefaultQueuePublishAhead)
+	if c.TTL == Unlimited {
+		c.TTL = 0
+	}
 	c.Transient = c.Transient || c.Exclusive
 	return c.clone()
 }

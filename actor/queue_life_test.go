@@ -171,3 +171,22 @@ func TestCloseOfAConsumerWhoseQueueIsDeleted(t *testing.T) {
 		})
 	})
 }
+
+// A time to live that is unlimited is none, and not the contrary.
+func TestTimesToLive(t *testing.T) {
+	for _, c := range []struct {
+		queue, message time.Duration
+		stays          bool
+	}{{0, 0, true}, {Unlimited, Unlimited, true}, {Unlimited, 0, true}, {ExpireAtOnce, Unlimited, false}, {Unlimited, ExpireAtOnce, false}} {
+		lives(t, QueueConfig{TTL: c.queue}, func(b *bed, q *Queue, pass func(time.Duration)) {
+			p := b.publisher("", ExchangePublisherOptions{})
+			must[Confirmation](t)(p.PublishSync(b.ctx, &Message{RoutingKey: "q", TTL: c.message}))
+			mustDo(t, p.Close(b.ctx))
+			pass(100 * 24 * time.Hour)
+			if s := must[QueueStats](t)(q.Stats(b.ctx)); (s.Ready == 1) != c.stays {
+				t.Errorf("with %v of the queue and %v of the message: %+v", c.queue, c.message, s.QueueCounts)
+			}
+			b.running("q", QueueConfig{TTL: q.Config().TTL})
+		})
+	}
+}

@@ -151,7 +151,7 @@ type retryJSON struct {
 
 func queueOf(name string, c actor.QueueConfig) queueJSON {
 	r := c.Retry
-	return queueJSON{Name: name, AutoDelete: c.AutoDelete, ExpiresMs: c.Expires.Milliseconds(), TTLMs: msOf(c.TTL), MaxLength: c.MaxLength, MaxBytes: c.MaxBytes,
+	return queueJSON{Name: name, AutoDelete: c.AutoDelete, ExpiresMs: c.Expires.Milliseconds(), TTLMs: ttlMs(c.TTL), MaxLength: c.MaxLength, MaxBytes: c.MaxBytes,
 		Overflow: nameOf(overflows, c.Overflow), DeadLetterExchange: c.DeadLetterExchange, DeadLetterRoutingKey: c.DeadLetterRoutingKey, MaxHops: c.MaxHops,
 		DeliveryLimit: c.DeliveryLimit, Retry: retryJSON{r.First.Milliseconds(), r.Factor, r.Max.Milliseconds(), r.Jitter}, SettleTimeoutMs: msOf(c.SettleTimeout),
 		MaxPriority: c.MaxPriority, Weights: c.Weights, StarvationBound: c.StarvationBound, SingleActive: c.SingleActive, GroupBy: c.GroupBy, FairBy: c.FairBy,
@@ -159,6 +159,13 @@ func queueOf(name string, c actor.QueueConfig) queueJSON {
 }
 
 // msOf leaves the value that is no time what it is.
+func ttlMs(d time.Duration) int64 {
+	if d == actor.ExpireAtOnce {
+		return -1
+	}
+	return msOf(d)
+}
+
 func msOf(d time.Duration) int64 {
 	if d < 0 {
 		return int64(d)

@@ -35,7 +35,7 @@ type Config struct {
 	// Default and maximum 31.
 	MaxPriority int
 	// TTL is how long messages may wait, beside what they say themselves. Zero is
-	// without bound; ExpireAtOnce is RabbitMQ's TTL of 0.
+	// without bound, as Unlimited is; ExpireAtOnce is RabbitMQ's TTL of 0.
 	TTL time.Duration
 	// MaxLength and MaxBytes bound the messages that wait, ready or delayed.
 	// Defaults 10,000,000 and 64 GiB of bodies; Unlimited for none.
@@ -75,8 +75,9 @@ type Config struct {
 	Limits     Limits
 }
 
-// ExpireAtOnce as Config.TTL has messages expire that cannot be delivered at once.
-const ExpireAtOnce = time.Duration(-1)
+// ExpireAtOnce as Config.TTL has messages expire that cannot be delivered at once. It is
+// not Unlimited.
+const ExpireAtOnce = time.Duration(-2)
 
 // RetryAtOnce as Retry.First is: not at all.
 const RetryAtOnce = time.Duration(-1)
@@ -144,6 +145,9 @@ func (c Config) withDefaults() (Config, error) {
 		c.Retry.Max = max(c.Retry.First, time.Hour)
 	}
 	c.Limits.fill()
+	if c.TTL == Unlimited {
+		c.TTL = 0
+	}
 	for _, d := range []*time.Duration{&c.TTL, &c.SettleTimeout, &c.Expires} {
 		if *d > 0 { // less than the queue's clock tells apart would be never, or at once
 			*d = max(*d, time.Millisecond)
@@ -165,7 +169,7 @@ func (c *Config) check() error {
 	case len(c.Weights) > MaxPriorities:
 		return fmt.Errorf("%w: there are %d Weights, and 32 priorities", ErrInvalid, len(c.Weights))
 	case c.TTL < 0 && c.TTL != ExpireAtOnce:
-		return fmt.Errorf("%w: TTL is %v", ErrInvalid, c.TTL)
+		return fmt.Errorf("%w: TTL is %v: it cannot be negative, but ExpireAtOnce or Unlimited", ErrInvalid, c.TTL)
 	case c.StarvationBound < 0 || c.Expires < 0:
 		return fmt.Errorf("%w: StarvationBound and Expires cannot be negative", ErrInvalid)
 	}

@@ -439,7 +439,7 @@ func TestAnOrderlyStopLeavesNoSuspects(t *testing.T) {
 }
 
 func TestConfigIsChecked(t *testing.T) {
-	for _, c := range []Config{{MaxPriority: 32}, {Overflow: 9}, {Retry: Retry{First: -2}}, {Retry: Retry{Jitter: 2}}, {TTL: -2},
+	for _, c := range []Config{{MaxPriority: 32}, {Overflow: 9}, {Retry: Retry{First: -2}}, {Retry: Retry{Jitter: 2}}, {TTL: -3},
 		{Weights: make([]int, 33)}, {StarvationBound: -1}, {Expires: -1}} {
 		if _, err := New(c); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%+v: %v", c, err)
