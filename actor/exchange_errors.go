@@ -2,6 +2,7 @@ package actor
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/troupestream/troupe/internal/queue"
 	"github.com/troupestream/troupe/internal/routing"
@@ -17,10 +18,10 @@ var (
 	ErrUnroutable = errors.New("no queue and no topic takes the message")
 	// ErrQueueFull: a queue that the message is for is full, and has RejectPublish;
 	// the error names it. Nothing was published, to no queue.
-	ErrQueueFull = queue.ErrFull
+	ErrQueueFull = fmt.Errorf("%w: the queue is full", queue.ErrLimit)
 	// ErrQueuePaused: publishing to a queue that the message is for is paused; the
 	// error names it. Nothing was published, to no queue.
-	ErrQueuePaused = queue.ErrPaused
+	ErrQueuePaused = errors.New("publishing is paused")
 	// ErrInUse: what was to be deleted only if unused is in use.
 	ErrInUse = routing.ErrInUse
 	// ErrLocked: the queue is exclusive to the handle that has declared it.

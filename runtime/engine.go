@@ -37,8 +37,8 @@ type Engine struct {
 	closed bool
 }
 
-// ErrClosed: the engine was closed.
-var ErrClosed = errors.New("the engine is closed")
+// ErrClosed: the engine was closed, or a handle was; it is actor.ErrClosed.
+var ErrClosed = actor.ErrClosed
 
 // Open starts an engine. Close it.
 func Open(ctx context.Context, opts ...Option) (*Engine, error) {
@@ -198,7 +198,7 @@ func (e *Engine) start(j *Job) (*Job, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
-		return nil, ErrClosed
+		return nil, fmt.Errorf("the engine: %w", ErrClosed)
 	}
 	if e.jobs[j.name] != nil {
 		return nil, fmt.Errorf("job %q is running: stop it first, or give the topology another name", j.name)

@@ -14,9 +14,6 @@ type (
 		Log     uint32
 		Entries []Entry // the queue keeps no reference
 		Next    uint64
-		// Admitted and AdmittedBytes give back what Admit reserved for them.
-		Admitted      int
-		AdmittedBytes int64
 	}
 	// Loaded answers the effect Load: all messages of this queue in the range,
 	// whatever became of them, as they were taken. Begin is the first offset that

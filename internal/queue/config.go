@@ -15,7 +15,8 @@ const (
 	// DropHead drops the oldest message, of the lowest priority that waits. It is
 	// dead-lettered with ReasonMaxLength where there is a dead-letter exchange.
 	DropHead Overflow = iota
-	// RejectPublish has Admit refuse with ErrFull.
+	// RejectPublish drops nothing: publishers are refused before they
+	// append.
 	RejectPublish
 	// RejectPublishDLX is RejectPublish, and the publisher's actor dead-letters
 	// what was refused. To the queue they are the same.

@@ -13,10 +13,6 @@ var (
 	ErrInvalid = errors.New("invalid")
 	// ErrLimit: a limit of Limits is exceeded; the message names it.
 	ErrLimit = errors.New("over a limit")
-	// ErrFull: the queue is full, and publishers are to be refused.
-	ErrFull = fmt.Errorf("%w: the queue is full", ErrLimit)
-	// ErrPaused: publishing to the queue is paused.
-	ErrPaused = errors.New("publishing is paused")
 	// ErrUnknownConsumer: there is no such consumer (any more). What it had was
 	// given back.
 	ErrUnknownConsumer = errors.New("unknown consumer")

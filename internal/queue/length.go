@@ -1,34 +1,5 @@
 package queue
 
-import "fmt"
-
-// Admit says whether messages may be published to the queue: ErrFull or ErrPaused
-// if not. What it allows is reserved until the Take that brings them says so, or
-// Abandon. It is to be asked before the messages are appended to the log, so that
-// a message that was refused never gets there.
-func (q *Queue) Admit(messages int, bytes int64) error {
-	if q.paused.Publishing {
-		return ErrPaused
-	}
-	if q.config.Overflow != DropHead {
-		if n := q.waiting() + q.reserved.Messages + messages; exceeds(int64(n), int64(q.config.MaxLength)) {
-			return fmt.Errorf("%w: %d messages would wait, MaxLength is %d", ErrFull, n, q.config.MaxLength)
-		}
-		if n := q.bytes + q.reserved.Bytes + bytes; exceeds(n, q.config.MaxBytes) {
-			return fmt.Errorf("%w: %d bytes would wait, MaxBytes is %d", ErrFull, n, q.config.MaxBytes)
-		}
-	}
-	q.reserved.Messages += messages
-	q.reserved.Bytes += bytes
-	return nil
-}
-
-// Abandon gives back what Admit reserved for messages that were not appended.
-func (q *Queue) Abandon(messages int, bytes int64) {
-	q.reserved.Messages = max(q.reserved.Messages-messages, 0)
-	q.reserved.Bytes = max(q.reserved.Bytes-bytes, 0)
-}
-
 // waiting is how many messages are ready or delayed.
 func (q *Queue) waiting() int { return q.count.Ready + q.count.Delayed }
 

@@ -152,24 +152,6 @@ func TestDropHeadDropsTheLowestPriority(t *testing.T) {
 	r.want("left", r.offsets(), []uint64{0, 2})
 }
 
-func TestAFullQueueRefusesPublishers(t *testing.T) {
-	r := newRig(t, Config{MaxLength: 2, MaxBytes: 100, Overflow: RejectPublish})
-	if err := r.q.Admit(2, 10); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.q.Admit(1, 10); !errors.Is(err, ErrFull) {
-		t.Fatalf("the reservation does not count: %v", err)
-	}
-	r.q.Abandon(1, 5)
-	if err := r.q.Admit(1, 96); !errors.Is(err, ErrFull) {
-		t.Fatalf("bytes do not count: %v", err)
-	}
-	r.must(Pause{Publishing: true})
-	if err := r.q.Admit(1, 1); !errors.Is(err, ErrPaused) {
-		t.Fatalf("paused: %v", err)
-	}
-}
-
 func TestRejectedAndUnknownTags(t *testing.T) {
 	r := newRig(t, Config{DeadLetter: true})
 	r.publish(Entry{}, Entry{})

@@ -36,12 +36,11 @@ type Queue struct {
 	active    *consumer   // of a queue with a single active one
 	letters   letters
 	dropped   [Reasons]uint64
-	atOnceNow bool    // what is to be delivered at once or not at all has just come, or is just due
-	reported  bool    // as unused
-	unused    int64   // since when there is no consumer; 0: there is one
-	bytes     int64   // of messages that wait
-	born      uint64  // the last consumer
-	reserved  Counter // by Admit
+	atOnceNow bool   // what is to be delivered at once or not at all has just come, or is just due
+	reported  bool   // as unused
+	unused    int64  // since when there is no consumer; 0: there is one
+	bytes     int64  // of messages that wait
+	born      uint64 // the last consumer
 
 	epoch     uint64 // how often the queue was recovered
 	recovered int64  // when, last

@@ -17,8 +17,6 @@ func (q *Queue) take(now int64, c Take) error {
 	if f.ahead != nil || f.purge != nil {
 		f.passed()
 	}
-	q.reserved.Messages = max(q.reserved.Messages-c.Admitted, 0)
-	q.reserved.Bytes = max(q.reserved.Bytes-c.AdmittedBytes, 0)
 	return nil
 }
 

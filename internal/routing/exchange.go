@@ -42,16 +42,6 @@ func (t ExchangeType) String() string {
 	return fmt.Sprintf("type %d", uint8(t))
 }
 
-// ParseExchangeType reads RabbitMQ's name of a type. The error is an ErrInvalid.
-func ParseExchangeType(name string) (ExchangeType, error) {
-	for t := Direct; int(t) < len(typeNames); t++ {
-		if typeNames[t] == name {
-			return t, nil
-		}
-	}
-	return 0, invalid("there is no exchange type %q: use direct, fanout, topic, headers or x-consistent-hash", name)
-}
-
 // The properties that a consistent-hash exchange can hash.
 const (
 	HashMessageID     = "message_id"
