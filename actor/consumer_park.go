@@ -51,7 +51,9 @@ type heldKey struct {
 	version int      // counts those that have arrived
 	tended  bool     // a goroutine is at it, or is about to
 	again   bool     // something was done to it from outside
-	closing bool     // its last record is being replayed: what comes waits
+	replays bool     // it is being replayed
+	closing bool     // its last record is: what comes waits
+	apart   uint64   // behind the last record from before those parked that was handed out; 0: none was
 	waiter  inflight.Ticket
 	waits   bool // there is one that does
 }
@@ -162,9 +164,10 @@ func (l *consumerLane) divert(d *Delivery) bool {
 	switch _, parked := slices.BinarySearch(h.offsets, d.at); {
 	case parked: // it was delivered before
 		l.done(d.ticket)
-	case len(h.offsets) > 0 && d.at < h.offsets[0]: // it comes before what is parked: the group was moved back
+	case len(h.offsets) > 0 && d.at < h.offsets[0] && h.pending == 0 && !h.replays: // it comes again, and is done, or fails, before those parked
+		h.apart = d.at + 1
 		return false
-	case h.closing:
+	case h.closing || len(h.offsets) > 0 && d.at < h.offsets[0] && h.pending == 0:
 		h.waiter, h.waits = l.window.Postpone(d.ticket, d)
 	default:
 		l.lineUp(h, d, nil)

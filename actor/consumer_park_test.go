@@ -478,6 +478,36 @@ func TestRewindWithParkedKeys(t *testing.T) {
 	})
 }
 
+// A record from before what is parked, that comes again and fails, is parked in front, and
+// those between follow it into their places.
+func TestARecordFromBeforeWhatIsParkedFails(t *testing.T) {
+	bubble(t, func(t *testing.T, s *System) {
+		declare(t, s, "orders", TopicConfig{})
+		publishKeyed(t, s, "k:1", "k:2", "l:1", "k:3", "k:4")
+		n := newSick("k:3")
+		c := startConsumer(t, s, parkingOptions, n.handle)
+		synctest.Wait()
+		expectParked(t, s, "k: 3 4 (failed: out of stamps, 1)")
+		n.forget()
+		n.set(true, "k:1")
+		if err := testGroup(t, s).tell(context.Background(), group.Rewind{Positions: []group.Position{{Topic: "orders"}}}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		expectParked(t, s, "k: 0 1 3 4 (failed: out of stamps, 1)")
+		n.expect(t, "k:1 l:1")
+		n.set(false, "k:1", "k:3")
+		g, k := theParkedKey(t, s)
+		if err := g.Release(context.Background(), k); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		n.expect(t, "k:1 l:1 k:1 k:2 k:3 k:4")
+		closeConsumerOK(t, c)
+		committedAt(t, s, 5)
+	})
+}
+
 // With ManualAck, a record out of the parking is done when it was acknowledged.
 func TestManualAckOfAReleasedRecord(t *testing.T) {
 	bubble(t, func(t *testing.T, s *System) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -145,8 +146,8 @@ func (l *consumerLane) areParked(p *parking, batch []*parkItem) {
 		h := i.key
 		h.pending--
 		h.version++
-		if n := len(h.offsets); n == 0 || h.offsets[n-1] < i.d.at {
-			h.offsets = append(h.offsets, i.d.at)
+		if at, found := slices.BinarySearch(h.offsets, i.d.at); !found {
+			h.offsets = slices.Insert(h.offsets, at, i.d.at)
 		}
 		l.done(i.d.ticket)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/troupestream/troupe/internal/codec"
@@ -14,9 +15,13 @@ import (
 // workers.
 func (l *consumerLane) startTends() {
 	p := l.parking
-	for p != nil && len(p.due) > 0 && p.tending < l.window.Workers() && !l.finishing {
-		h, ctx := p.due[0], l.ctx
-		p.due = p.due[1:]
+	for i := 0; p != nil && i < len(p.due) && p.tending < l.window.Workers() && !l.finishing; {
+		h, ctx := p.due[i], l.ctx
+		if l.isApart(h) {
+			i++ // until that is done
+			continue
+		}
+		p.due = slices.Delete(p.due, i, i+1)
 		p.tending++
 		if !l.consumer.sys.Go(func(context.Context) { l.tend(ctx, p, h) }) {
 			p.tending--
@@ -24,6 +29,10 @@ func (l *consumerLane) startTends() {
 		}
 	}
 }
+
+// isApart says whether a record from before those parked of its key is at work: no two of
+// a key are at a time.
+func (l *consumerLane) isApart(h *heldKey) bool { return h.apart > 0 && l.window.Has(h.apart-1) }
 
 // tend looks after a key: it replays it if it was released, until it is free.
 func (l *consumerLane) tend(ctx context.Context, p *parking, h *heldKey) {
@@ -107,7 +116,7 @@ func (l *consumerLane) leaveParked(h *heldKey, now group.ParkedKey) (again bool)
 // letIn hands out the record that has waited for the end of a replay. If the key is
 // not free it is put behind after all.
 func (l *consumerLane) letIn(h *heldKey) {
-	h.closing = false
+	h.closing, h.replays = false, false
 	if h.waits {
 		h.waits = false
 		l.window.Resume(h.waiter)
@@ -137,10 +146,11 @@ func (l *consumerLane) replay(ctx context.Context, p *parking, h *heldKey, key g
 func (l *consumerLane) mayReplay(p *parking, h *heldKey, last bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.handing() || l.finishing || p != l.parking {
+	if !l.handing() || l.finishing || p != l.parking || l.isApart(h) {
 		p.due = append(p.due, h)
 		return false
 	}
+	h.replays = true
 	h.closing = last && h.pending == 0
 	return true
 }
@@ -212,8 +222,8 @@ func (l *consumerLane) resolve(ctx context.Context, h *heldKey, d *Delivery) (mo
 	if ok {
 		l.count++
 		l.consumer.progress.Add(1)
-		if len(h.offsets) > 0 && h.offsets[0] == d.at {
-			h.offsets = h.offsets[1:]
+		if i, found := slices.BinarySearch(h.offsets, d.at); found {
+			h.offsets = slices.Delete(h.offsets, i, i+1)
 		}
 	}
 	return ok, ok

@@ -2,7 +2,7 @@ package group
 
 import "slices"
 
-// parked: a key was set aside with its first record, or put back.
+// parked: a key was set aside with its first record, or put back, or a record in front.
 type parked struct {
 	part        *part
 	id          keyID
@@ -27,8 +27,8 @@ func (e parked) put(w *writer) {
 func readParked(r *reader) event {
 	p, id, k := r.parkedPart(false)
 	e := parked{p, id, r.record(), int(r.Int64()), r.Int64(), r.Text(), r.Text()}
-	if k != nil && k.records[0].Offset != e.record.Offset {
-		r.Fail("key %.40q is parked already", id.key)
+	if k != nil && k.records[0].Offset < e.record.Offset {
+		r.Fail("key %.40q is parked already, from offset %d, before %d", id.key, k.records[0].Offset, e.record.Offset)
 	}
 	return e
 }
@@ -45,6 +45,10 @@ func (e parked) apply(g *Group) {
 		g.parked.bytes += int64(e.record.Bytes)
 	} else {
 		g.size -= k.size(e.id)
+		if k.records[0].Offset > e.record.Offset {
+			k.records = slices.Insert(k.records, 0, e.record)
+			g.parked.bytes += int64(e.record.Bytes)
+		}
 	}
 	k.releasing, k.attempts, k.reason, k.err = false, e.attempts, e.reason, e.err
 	g.size += k.size(e.id)
@@ -60,7 +64,7 @@ func (g *Group) unpark(p *part, id keyID, k *parkedKey) {
 	delete(p.parked, id)
 }
 
-// held: a record was put behind those of its key.
+// held: a record was put behind the first of its key, in its place.
 type held struct {
 	part   *part
 	id     keyID
@@ -78,15 +82,18 @@ func (e held) put(w *writer) {
 func readHeld(r *reader) event {
 	p, id, k := r.parkedPart(true)
 	e := held{p, id, r.record()}
-	if k != nil && k.records[len(k.records)-1].Offset >= e.record.Offset {
-		r.Fail("offset %d of key %.40q is out of order", e.record.Offset, id.key)
+	if k != nil {
+		if i, found := k.place(e.record.Offset); found || i == 0 {
+			r.Fail("offset %d of key %.40q is not behind what is parked of it", e.record.Offset, id.key)
+		}
 	}
 	return e
 }
 
 func (e held) apply(g *Group) {
 	k := e.part.parked[e.id]
-	k.records = append(k.records, e.record)
+	i, _ := k.place(e.record.Offset)
+	k.records = slices.Insert(k.records, i, e.record)
 	g.parked.bytes += int64(e.record.Bytes)
 	g.size += recordSize
 }

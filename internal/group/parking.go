@@ -2,6 +2,7 @@ package group
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -87,38 +88,49 @@ func (k *parkedKey) place(offset uint64) (int, bool) {
 	return slices.BinarySearchFunc(k.records, offset, func(r ParkedRecord, o uint64) int { return cmp.Compare(r.Offset, o) })
 }
 
-// park sets a key aside, or puts one back whose replay failed.
+// park sets a key aside, or puts one back whose replay failed, or puts a record in front
+// of what is parked of its key: one that came again, since the group was moved back, or
+// since what it had committed was less than what it had dealt with.
 func (g *Group) park(now int64, c Park) error {
 	p, k, err := g.parkedOf(now, c.Member, c.Epoch, c.Key)
 	if err != nil {
 		return err
 	}
-	if k != nil && (!k.releasing || k.records[0].Offset != c.Record.Offset) {
-		return g.holdBehind(p, k, c.Key, c.Record)
+	again := false
+	if k != nil {
+		var i int
+		if i, again = k.place(c.Record.Offset); i > 0 || again && !k.releasing {
+			return g.holdBehind(p, k, c.Key, c.Record)
+		}
 	}
 	l := &g.config.Limits
 	e := parked{part: p, id: c.Key.id(), record: c.Record, attempts: max(c.Attempt, 0), at: now,
 		reason: cut(c.Reason, l.ErrorBytes), err: cut(c.Error, l.ErrorBytes)}
 	e.record.Edited = false
-	if k != nil {
+	if again {
 		e.record = k.records[0]
 		if g.room(len(e.reason)+len(e.err)-len(k.reason)-len(k.err)) != nil {
 			e.reason, e.err = cut(e.reason, len(k.reason)), cut(e.err, len(k.err))
 		}
-	} else if err := g.checkPark(c.Key, e); err != nil {
+	} else if err := g.checkPark(c.Key, k, e); err != nil {
 		return err
 	}
 	g.emit(e)
 	return nil
 }
 
-func (g *Group) checkPark(ref KeyRef, e parked) error {
+// checkPark reports whether a key can be parked, or a record in front of it.
+func (g *Group) checkPark(ref KeyRef, k *parkedKey, e parked) error {
 	l := &g.config.Limits
 	switch {
 	case ref.Keyless && ref.Offset != e.record.Offset:
 		return fmt.Errorf("%w: the record without a key is at offset %d, not %d", ErrInvalid, ref.Offset, e.record.Offset)
 	case len(e.id.key) > l.KeyBytes:
 		return tooMany("bytes of a key", len(e.id.key), "KeyBytes", l.KeyBytes)
+	case k != nil:
+		if err := g.checkLength(k); err != nil {
+			return err
+		}
 	case g.parked.keys >= l.ParkedKeys:
 		return fmt.Errorf("%w: %d keys, the limit ParkedKeys is %d: release or skip some", ErrParkingFull, g.parked.keys, l.ParkedKeys)
 	}
@@ -160,7 +172,7 @@ func (g *Group) hold(now int64, c Hold) error {
 func (g *Group) parkAnew(now int64, p *part, c Hold) error {
 	e := parked{part: p, id: c.Key.id(), record: c.Record, at: now, reason: "waited"}
 	e.record.Edited = false
-	if err := g.checkPark(c.Key, e); err != nil {
+	if err := g.checkPark(c.Key, nil, e); err != nil {
 		return err
 	}
 	g.emit(e)
@@ -170,22 +182,26 @@ func (g *Group) parkAnew(now int64, p *part, c Hold) error {
 
 func (g *Group) holdBehind(p *part, k *parkedKey, ref KeyRef, r ParkedRecord) error {
 	i, found := k.place(r.Offset)
-	l := &g.config.Limits
 	switch {
 	case found:
 		return nil // delivered again
 	case ref.Keyless:
 		return fmt.Errorf("%w: nothing waits behind a record without a key", ErrInvalid)
-	case i < len(k.records):
+	case i == 0:
 		return fmt.Errorf("%w: offset %d is before what is parked of its key: it is no news", ErrInvalid, r.Offset)
-	case len(k.records) >= l.ParkedPerKey:
-		return fmt.Errorf("%w: %d records of one key, the limit ParkedPerKey is %d: release or skip some", ErrParkingFull, len(k.records), l.ParkedPerKey)
 	}
-	if err := g.checkRecord(r, 0); err != nil {
+	if err := errors.Join(g.checkLength(k), g.checkRecord(r, 0)); err != nil {
 		return err
 	}
 	r.Edited = false
 	g.emit(held{p, ref.id(), r})
+	return nil
+}
+
+func (g *Group) checkLength(k *parkedKey) error {
+	if n, most := len(k.records), g.config.Limits.ParkedPerKey; n >= most {
+		return fmt.Errorf("%w: %d records of one key, the limit ParkedPerKey is %d: release or skip some", ErrParkingFull, n, most)
+	}
 	return nil
 }
 

@@ -16,6 +16,12 @@ type lot struct {
 	processed map[string][]uint64
 }
 
+func (l *lot) insert(key string, offset uint64) {
+	if i, found := slices.BinarySearch(l.offsets[key], offset); !found {
+		l.offsets[key] = slices.Insert(l.offsets[key], i, offset)
+	}
+}
+
 // A partition with failing records: an owner that reads it in order, from the
 // committed offset whenever it changes hands; and somebody who releases and
 // skips. Whatever happens, every record of a key is processed or skipped, in
@@ -136,12 +142,18 @@ func (s *parkingLot) read(fails bool) {
 	record := ParkedRecord{Offset: offset, Parking: offset, Bytes: 1}
 	switch {
 	case len(held) > 0 && offset >= held[0]:
+		s.must(Hold{s.id(), s.epoch, s.ref(key), record, false})
+		s.model.insert(key, offset)
+	case len(held) > 0: // it comes again
 		_, err := s.apply(Hold{s.id(), s.epoch, s.ref(key), record, false})
-		isHeld := slices.Contains(held, offset)
-		s.want(err, isHeld || offset > held[len(held)-1], ErrInvalid)
-		if err == nil && !isHeld {
-			s.model.offsets[key] = append(held, offset)
+		s.want(err, false, ErrInvalid)
+		if !fails {
+			s.process(key, offset)
+			break
 		}
+		s.must(Park{Member: s.id(), Epoch: s.epoch, Key: s.ref(key), Record: record, Attempt: 1, Reason: "failed"})
+		s.model.insert(key, offset)
+		s.model.releasing[key] = false
 	case len(held) == 0 && fails:
 		s.must(Park{Member: s.id(), Epoch: s.epoch, Key: s.ref(key), Record: record, Attempt: 1, Reason: "failed"})
 		s.model.offsets[key] = []uint64{offset}

@@ -184,6 +184,11 @@ func TestAgainstModel(t *testing.T) {
 				if w.Running() != m.count(running) || w.InFlight() != m.count(running, returned) {
 					t.Fatalf("%d are running, %d in flight; the model has %d, %d", w.Running(), w.InFlight(), m.count(running), m.count(running, returned))
 				}
+				for _, r := range m.records {
+					if w.Has(r.offset) != (r.state != done) || w.Has(m.next) {
+						t.Fatalf("it has offset %d: %v, and in the model it is %d; and %d: %v", r.offset, w.Has(r.offset), r.state, m.next, w.Has(m.next))
+					}
+				}
 				if idle := m.count(running) == 0 && m.free() < 0; w.Idle() != idle {
 					t.Fatalf("idle: %v, the model: %v", w.Idle(), idle)
 				}

@@ -1,6 +1,9 @@
 package inflight
 
-import "hash/maphash"
+import (
+	"hash/maphash"
+	"sort"
+)
 
 // Limits bound a Window. 0 stands for the default.
 type Limits struct {
@@ -330,6 +333,13 @@ func (w *Window[T]) Next() uint64 { return w.next }
 
 // Handed is the offset after the newest record that was handed out.
 func (w *Window[T]) Handed() uint64 { return w.handed }
+
+// Has says whether a record is in the window, and not done.
+func (w *Window[T]) Has(offset uint64) bool {
+	all := w.entries[w.head:]
+	i := sort.Search(len(all), func(i int) bool { return all[i].offset >= offset })
+	return i < len(all) && all[i].offset == offset && all[i].state != done
+}
 
 // Running is how many records are with workers.
 func (w *Window[T]) Running() int { return w.running }

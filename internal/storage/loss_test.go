@@ -120,16 +120,26 @@ func copyDir(t *testing.T, from string) string {
 		if d.IsDir() {
 			return os.Mkdir(at, 0o700)
 		}
-		if info, err := d.Info(); err == nil && info.Size() > 7<<20 {
-			return os.Link(path, at)
+		if err = copyFile(path, at, d); errors.Is(err, fs.ErrNotExist) {
+			return nil // the server is about to put another in its place
 		}
-		b, err := os.ReadFile(path)
-		return errors.Join(err, os.WriteFile(at, b, 0o600))
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return to
+}
+
+func copyFile(from, to string, d fs.DirEntry) error {
+	if info, err := d.Info(); err == nil && info.Size() > 7<<20 {
+		return os.Link(from, to)
+	}
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, b, 0o600)
 }
 
 func streamOf(dir, log string) string {
