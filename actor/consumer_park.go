@@ -51,9 +51,8 @@ type heldKey struct {
 	version int      // counts those that have arrived
 	tended  bool     // a goroutine is at it, or is about to
 	again   bool     // something was done to it from outside
-	replays bool     // it is being replayed
 	closing bool     // its last record is: what comes waits
-	apart   uint64   // behind the last record from before those parked that was handed out; 0: none was
+	front   int      // records on their way to be parked in front
 	waiter  inflight.Ticket
 	waits   bool // there is one that does
 }
@@ -67,15 +66,14 @@ type parkItem struct {
 	stored  time.Time
 	parking uint64 // of its body
 	anew    bool   // the key has become free meanwhile
+	front   bool   // see heldKey
 }
 
 func newParking(parked []group.ParkedKey) *parking {
 	p := &parking{keys: map[string]*heldKey{}, alone: map[uint64]*heldKey{}}
 	for _, k := range parked {
 		h := p.hold(k.KeyRef)
-		for _, r := range k.Records {
-			h.offsets = append(h.offsets, r.Offset)
-		}
+		h.know(k)
 		if k.Releasing {
 			p.look(h)
 		}
@@ -116,6 +114,14 @@ func (p *parking) named(ref group.KeyRef) *heldKey {
 		return p.alone[ref.Offset]
 	}
 	return p.keys[ref.Key]
+}
+
+// know takes over what the group says is parked.
+func (h *heldKey) know(k group.ParkedKey) {
+	h.offsets = h.offsets[:0]
+	for _, r := range k.Records {
+		h.offsets = append(h.offsets, r.Offset)
+	}
 }
 
 // free forgets a key.
@@ -164,10 +170,9 @@ func (l *consumerLane) divert(d *Delivery) bool {
 	switch _, parked := slices.BinarySearch(h.offsets, d.at); {
 	case parked: // it was delivered before
 		l.done(d.ticket)
-	case len(h.offsets) > 0 && d.at < h.offsets[0] && h.pending == 0 && !h.replays: // it comes again, and is done, or fails, before those parked
-		h.apart = d.at + 1
+	case len(h.offsets) > 0 && d.at < h.offsets[0] && h.pending == 0: // it comes again, and is done, or fails, before those parked
 		return false
-	case h.closing || len(h.offsets) > 0 && d.at < h.offsets[0] && h.pending == 0:
+	case h.closing:
 		h.waiter, h.waits = l.window.Postpone(d.ticket, d)
 	default:
 		l.lineUp(h, d, nil)
@@ -185,8 +190,12 @@ func (l *consumerLane) lineUp(h *heldKey, d *Delivery, failed error) {
 	next := *d
 	next.ticket = ticket
 	p := l.parking
-	p.queue = append(p.queue, &parkItem{key: h, d: &next, claim: l.claim, failed: failed})
+	i := &parkItem{key: h, d: &next, claim: l.claim, failed: failed, front: len(h.offsets) > 0 && d.at < h.offsets[0]}
+	p.queue = append(p.queue, i)
 	h.pending++
+	if i.front {
+		h.front++
+	}
 	if !p.storing {
 		ctx := l.ctx
 		p.storing = l.consumer.sys.Go(func(context.Context) { l.store(ctx, p) })

@@ -508,6 +508,42 @@ func TestARecordFromBeforeWhatIsParkedFails(t *testing.T) {
 	})
 }
 
+// A crash in the middle of a replay, before a commit: what was replayed comes again, in
+// order, before the rest.
+func TestACrashWhileAKeyIsReplayed(t *testing.T) {
+	bubble(t, func(t *testing.T, s *System) {
+		declare(t, s, "orders", TopicConfig{})
+		publishKeyed(t, s, "k:1", "k:2", "k:3", "k:4")
+		n := newSick("k:1")
+		c := startConsumer(t, s, parkingOptions, func(ctx context.Context, d *Delivery) error {
+			if string(d.Value) == "k:3" {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return n.handle(ctx, d)
+		})
+		synctest.Wait()
+		n.set(false, "k:1")
+		g, k := theParkedKey(t, s)
+		if err := g.Release(context.Background(), k); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		expectParked(t, s, "k: 2 3 releasing (failed: out of stamps, 1)")
+		s.Stop(c.pid)
+		<-c.Ended()
+		n.forget()
+		next := startConsumer(t, s, parkingOptions, func(ctx context.Context, d *Delivery) error {
+			time.Sleep(time.Second)
+			return n.handle(ctx, d)
+		})
+		time.Sleep(2 * DefaultSessionTimeout)
+		n.expect(t, "k:1 k:2 k:3 k:4")
+		expectParked(t, s, "")
+		closeConsumerOK(t, next)
+	})
+}
+
 // With ManualAck, a record out of the parking is done when it was acknowledged.
 func TestManualAckOfAReleasedRecord(t *testing.T) {
 	bubble(t, func(t *testing.T, s *System) {

@@ -145,6 +145,9 @@ func (l *consumerLane) areParked(p *parking, batch []*parkItem) {
 	for _, i := range batch {
 		h := i.key
 		h.pending--
+		if i.front {
+			h.front--
+		}
 		h.version++
 		if at, found := slices.BinarySearch(h.offsets, i.d.at); !found {
 			h.offsets = slices.Insert(h.offsets, at, i.d.at)

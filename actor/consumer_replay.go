@@ -17,8 +17,8 @@ func (l *consumerLane) startTends() {
 	p := l.parking
 	for i := 0; p != nil && i < len(p.due) && p.tending < l.window.Workers() && !l.finishing; {
 		h, ctx := p.due[i], l.ctx
-		if l.isApart(h) {
-			i++ // until that is done
+		if l.isBehind(h) {
+			i++
 			continue
 		}
 		p.due = slices.Delete(p.due, i, i+1)
@@ -30,9 +30,17 @@ func (l *consumerLane) startTends() {
 	}
 }
 
-// isApart says whether a record from before those parked of its key is at work: no two of
-// a key are at a time.
-func (l *consumerLane) isApart(h *heldKey) bool { return h.apart > 0 && l.window.Has(h.apart-1) }
+// isBehind says whether records of a key from before those parked come again: they go
+// first, and no two of a key are at work at a time. So it is after a crash, or a rewind.
+func (l *consumerLane) isBehind(h *heldKey) bool {
+	switch {
+	case h.front > 0:
+		return true
+	case h.ref.Keyless || len(h.offsets) == 0:
+		return false
+	}
+	return l.window.HasBefore([]byte(h.ref.Key), h.offsets[0])
+}
 
 // tend looks after a key: it replays it if it was released, until it is free.
 func (l *consumerLane) tend(ctx context.Context, p *parking, h *heldKey) {
@@ -105,10 +113,7 @@ func (l *consumerLane) setFree(ctx context.Context, p *parking, h *heldKey, vers
 func (l *consumerLane) leaveParked(h *heldKey, now group.ParkedKey) (again bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	h.offsets = h.offsets[:0]
-	for _, r := range now.Records {
-		h.offsets = append(h.offsets, r.Offset)
-	}
+	h.know(now)
 	h.tended = h.again
 	return h.again
 }
@@ -116,7 +121,7 @@ func (l *consumerLane) leaveParked(h *heldKey, now group.ParkedKey) (again bool)
 // letIn hands out the record that has waited for the end of a replay. If the key is
 // not free it is put behind after all.
 func (l *consumerLane) letIn(h *heldKey) {
-	h.closing, h.replays = false, false
+	h.closing = false
 	if h.waits {
 		h.waits = false
 		l.window.Resume(h.waiter)
@@ -125,6 +130,9 @@ func (l *consumerLane) letIn(h *heldKey) {
 
 // replay hands out the records of a released key, in order.
 func (l *consumerLane) replay(ctx context.Context, p *parking, h *heldKey, key group.ParkedKey) (more bool) {
+	l.mu.Lock()
+	h.know(key)
+	l.mu.Unlock()
 	for i, r := range key.Records {
 		if !l.mayReplay(p, h, i == len(key.Records)-1) {
 			return false
@@ -146,11 +154,10 @@ func (l *consumerLane) replay(ctx context.Context, p *parking, h *heldKey, key g
 func (l *consumerLane) mayReplay(p *parking, h *heldKey, last bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.handing() || l.finishing || p != l.parking || l.isApart(h) {
+	if !l.handing() || l.finishing || p != l.parking || l.isBehind(h) {
 		p.due = append(p.due, h)
 		return false
 	}
-	h.replays = true
 	h.closing = last && h.pending == 0
 	return true
 }
@@ -214,46 +221,45 @@ func (r *released) ack() (first bool) {
 
 // resolve tells the group that a replayed record is dealt with.
 func (l *consumerLane) resolve(ctx context.Context, h *heldKey, d *Delivery) (more, next bool) {
-	ok := l.insist(ctx, func(epoch uint64) group.Command {
+	err := l.insist(ctx, func(epoch uint64) group.Command {
 		return group.Resolve{Member: l.member, Epoch: epoch, Key: h.ref, Offset: d.at}
 	})
+	if err != nil {
+		return errors.Is(err, group.ErrInvalid), false
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if ok {
-		l.count++
-		l.consumer.progress.Add(1)
-		if i, found := slices.BinarySearch(h.offsets, d.at); found {
-			h.offsets = slices.Delete(h.offsets, i, i+1)
-		}
+	l.count++
+	l.consumer.progress.Add(1)
+	if i, found := slices.BinarySearch(h.offsets, d.at); found {
+		h.offsets = slices.Delete(h.offsets, i, i+1)
 	}
-	return ok, ok
+	return true, true
 }
 
 // parkAgain puts a key back whose replay failed.
 func (l *consumerLane) parkAgain(ctx context.Context, h *heldKey, d *Delivery, err error) (more bool) {
-	return l.insist(ctx, func(epoch uint64) group.Command {
+	return nil == l.insist(ctx, func(epoch uint64) group.Command {
 		return group.Park{Member: l.member, Epoch: epoch, Key: h.ref, Record: group.ParkedRecord{Offset: d.at},
 			Attempt: d.Attempt, Reason: "failed", Error: briefly(err)}
 	})
 }
 
-// insist tells the group something until it has an answer. It returns false when the
-// partition is somebody else's by then.
-func (l *consumerLane) insist(ctx context.Context, command func(epoch uint64) group.Command) bool {
+// insist tells the group something until it has an answer. An ErrInvalid says that the key
+// is not what it was, any other error that the partition is somebody else's.
+func (l *consumerLane) insist(ctx context.Context, command func(epoch uint64) group.Command) error {
 	for {
 		l.mu.Lock()
 		epoch := l.claim.Epoch
 		l.mu.Unlock()
 		_, err := l.tellGroup(ctx, command(epoch))
 		switch {
-		case err == nil:
-			return true
-		case ctx.Err() != nil || errors.Is(err, ErrMemberFenced) || errors.Is(err, ErrStopped):
-			return false
+		case err == nil || ctx.Err() != nil || errors.Is(err, ErrMemberFenced) || errors.Is(err, ErrStopped) || errors.Is(err, group.ErrInvalid):
+			return err
 		}
 		l.consumer.sys.log.Warn("a consumer cannot tell its group of a parked record, and tries again", "group", l.consumer.options.Group, "error", err)
-		if sleep(ctx, consumerRetry) != nil {
-			return false
+		if err := sleep(ctx, consumerRetry); err != nil {
+			return err
 		}
 	}
 }

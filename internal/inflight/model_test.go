@@ -184,9 +184,15 @@ func TestAgainstModel(t *testing.T) {
 				if w.Running() != m.count(running) || w.InFlight() != m.count(running, returned) {
 					t.Fatalf("%d are running, %d in flight; the model has %d, %d", w.Running(), w.InFlight(), m.count(running), m.count(running, returned))
 				}
-				for _, r := range m.records {
-					if w.Has(r.offset) != (r.state != done) || w.Has(m.next) {
-						t.Fatalf("it has offset %d: %v, and in the model it is %d; and %d: %v", r.offset, w.Has(r.offset), r.state, m.next, w.Has(m.next))
+				for _, key := range []string{"a", "b"} {
+					before := slices.IndexFunc(m.records, func(r modelRecord) bool { return r.key == key && r.state != done })
+					for _, r := range m.records {
+						if has := before >= 0 && m.records[before].offset < r.offset; w.HasBefore([]byte(key), r.offset) != has {
+							t.Fatalf("of key %s there is one before %d: %v, the model says %v", key, r.offset, !has, has)
+						}
+					}
+					if !w.HasBefore([]byte(key), m.next+1) {
+						t.Fatal("what is not taken in is no news")
 					}
 				}
 				if idle := m.count(running) == 0 && m.free() < 0; w.Idle() != idle {

@@ -1,9 +1,6 @@
 package inflight
 
-import (
-	"hash/maphash"
-	"sort"
-)
+import "hash/maphash"
 
 // Limits bound a Window. 0 stands for the default.
 type Limits struct {
@@ -334,11 +331,20 @@ func (w *Window[T]) Next() uint64 { return w.next }
 // Handed is the offset after the newest record that was handed out.
 func (w *Window[T]) Handed() uint64 { return w.handed }
 
-// Has says whether a record is in the window, and not done.
-func (w *Window[T]) Has(offset uint64) bool {
-	all := w.entries[w.head:]
-	i := sort.Search(len(all), func(i int) bool { return all[i].offset >= offset })
-	return i < len(all) && all[i].offset == offset && all[i].state != done
+// HasBefore says whether a record of a key, at an offset before the one given, is still to
+// come or not done. It looks at all records in front of that.
+func (w *Window[T]) HasBefore(key []byte, offset uint64) bool {
+	hash := maphash.Bytes(seed, key)
+	for i := range w.entries[w.head:] {
+		e := &w.entries[w.head+i]
+		if e.offset >= offset {
+			return false
+		}
+		if e.keyed && e.key == hash && e.state != done {
+			return true
+		}
+	}
+	return w.next < offset
 }
 
 // Running is how many records are with workers.
