@@ -3,6 +3,7 @@ package actor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -151,6 +152,9 @@ func (f *consumerFetch) relocate(wanted uint64) error {
 	at, err := f.missed(wanted, b)
 	if err != nil {
 		return err
+	}
+	if at == wanted { // to look again at once would be to look for ever
+		return fmt.Errorf("%w: there is no record at offset %d, where the partition begins", ErrOffsetOutOfRange, at)
 	}
 	if !f.lane.pass(f.run, at) {
 		return context.Canceled

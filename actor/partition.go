@@ -270,7 +270,7 @@ func (p *partition) ready(m opened) {
 		"next", p.state.next, "epoch", p.epoch, "entries_read", p.unsaved.entries)
 	if p.epoch == 0 { // there is no space for our marker: read only
 		p.refuseQueue(ErrFull)
-		p.trimSaved(ErrFull)
+		p.trimSaved(ErrFull, len(p.trims))
 	}
 	for _, r := range parked {
 		p.request(r)

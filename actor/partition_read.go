@@ -229,17 +229,19 @@ func (p *partition) trimFound(m trimLocated) {
 	}
 }
 
-// trimSaved drops entries, now that the state is saved behind them. When it
-// could not be saved for lack of space, at least those that the last saved
-// state covers can go: that is what makes space.
-func (p *partition) trimSaved(saveErr error) {
-	for _, t := range p.trims {
+// trimSaved drops entries, now that the state is saved behind them: those of the first n
+// trims; others have come since the snapshot was made, and it does not know of them. When
+// it could not be saved for lack of space, at least those that the last saved state
+// covers can go: that is what makes space.
+func (p *partition) trimSaved(saveErr error, n int) {
+	trims := p.trims[:n:n]
+	p.trims = p.trims[n:]
+	for _, t := range trims {
 		if t.err = saveErr; saveErr != nil && t.log == 0 {
 			t.seq = min(t.seq, p.stateSeq)
 		}
 		p.dropEntries(t)
 	}
-	p.trims = nil
 }
 
 // dropEntries drops those in front of a place. The compacted log that it is in may

@@ -3,6 +3,8 @@ package actor
 import (
 	"context"
 	"time"
+
+	"github.com/troupestream/troupe/internal/storage"
 )
 
 // retain has a partition drop what its topic no longer keeps.
@@ -110,19 +112,39 @@ func (k *keeper) byAge(ctx context.Context, age time.Duration, t *trim) error {
 // byBytes reads what is to go: that is the only way to know how much it is. What is behind
 // that which a queue needs is estimated. The newest batch stays in any case.
 func (k *keeper) byBytes(ctx context.Context, most int64, t *trim) error {
-	b, err := k.head.log.Bounds(ctx)
-	excess := int64(b.Bytes) - most
+	held, err := heldBytes(ctx, k.head)
+	excess := held - most
 	if c := k.clean; err == nil && c != nil {
-		if b, err = c.log.Bounds(ctx); err == nil {
-			excess, err = k.drop(ctx, c.searcher(), c.id, excess+int64(b.Bytes), t)
+		if held, err = heldBytes(ctx, c.searcher()); err == nil {
+			excess, err = k.drop(ctx, c.searcher(), c.id, excess+held, t)
 		}
 	}
 	if err == nil && excess > 0 {
-		if excess, err = k.drop(ctx, k.head, 0, excess, t); excess > 0 && b.Bytes > 0 {
-			t.wanted = t.low + uint64(float64(k.next-t.low)*min(float64(excess)/float64(b.Bytes), 1))
+		if excess, err = k.drop(ctx, k.head, 0, excess, t); excess > 0 && held > 0 {
+			t.wanted = t.low + uint64(float64(k.next-t.low)*min(float64(excess)/float64(held), 1))
 		}
 	}
 	return err
+}
+
+// heldBytes is what a log holds from the first entry on that counts: a compaction may have
+// replaced those in front, and they are about to go.
+func heldBytes(ctx context.Context, s *searcher) (int64, error) {
+	b, err := s.log.Bounds(ctx)
+	held := int64(b.Bytes)
+	for seq := b.First; err == nil && seq < s.first; {
+		var entries []storage.Entry
+		if entries, err = s.log.Read(ctx, seq, retainReadBytes); err != nil || len(entries) == 0 {
+			break
+		}
+		for _, e := range entries {
+			if e.Seq < s.first {
+				held -= int64(len(e.Data)) + entryOverhead
+			}
+			seq = e.Seq + 1
+		}
+	}
+	return max(held, 0), err
 }
 
 // drop has batches of one of the logs dropped, and returns what is still too much.

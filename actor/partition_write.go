@@ -19,6 +19,7 @@ type flight struct {
 	data     []byte
 	began    time.Time
 	stamps   bool      // its records get the append time
+	trims    int       // of the partition's: how many a snapshot covers
 	clean    *cleanLog // of a snapshot: the compacted log that it puts in force, or leaves so
 
 	outcome outcome // isStored, notStored, ownerChanged or logGone
@@ -84,7 +85,7 @@ func (p *partition) launchSnapshot() {
 	for _, t := range p.trims {
 		p.state.low = max(p.state.low, t.low)
 	}
-	f := &flight{kind: storage.State, clean: p.nextClean()}
+	f := &flight{kind: storage.State, clean: p.nextClean(), trims: len(p.trims)}
 	f.data = p.state.snapshotWith(describe(f.clean))
 	p.launch(f)
 }
@@ -183,7 +184,7 @@ func (p *partition) stored(f *flight) {
 		p.state.applyMarker(seq)
 		p.stateSeq, p.unsaved = seq, saving{}
 		p.putInForce(f.clean)
-		p.trimSaved(nil)
+		p.trimSaved(nil, f.trims)
 		return
 	}
 	// It cannot fail: the batch was made from this very state.
@@ -208,7 +209,7 @@ func (p *partition) stored(f *flight) {
 func (p *partition) notStored(f *flight) {
 	switch {
 	case f.kind == storage.State && f.err != nil:
-		p.snapshotFailed(f.err)
+		p.snapshotFailed(f.err, f.trims)
 	case f.kind == storage.Data && f.err != nil:
 		p.plan.refuseAll(fmt.Errorf("append to %s: %w", p.config, f.err))
 		p.plan.reset()
@@ -221,12 +222,12 @@ func (p *partition) notStored(f *flight) {
 
 // snapshotFailed puts the snapshot off: there is no space. Appends fail for the
 // same reason and say so; trims may still drop what the last snapshot covers.
-func (p *partition) snapshotFailed(err error) {
+func (p *partition) snapshotFailed(err error, n int) {
 	p.sys.log.Warn("the state of a partition was not saved", "topic", p.config.topic,
 		"partition", p.config.index, "err", err)
 	p.unsaved = saving{entries: 1}
 	p.notInForce(err)
-	p.trimSaved(err)
+	p.trimSaved(err, n)
 }
 
 // lost ends an owner that can never write again.
