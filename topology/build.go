@@ -34,7 +34,8 @@ func (b *Builder) Build() (*Graph, error) {
 	if b == nil {
 		return nil, errors.New("there is no topology to build: the builder is nil")
 	}
-	mistakes := slices.Concat(b.mistakes, b.missingEnds(), b.unread(), b.tooParallel(), b.mixedTopics())
+	mistakes := slices.Concat(b.mistakes, b.missingEnds(), b.unread(), b.tooParallel(), b.mixedTopics(),
+		b.mixedSplits(), b.untimed())
 	if len(mistakes) > 0 {
 		return nil, &MistakesError{Topology: b.name, Mistakes: mistakes}
 	}

@@ -121,12 +121,44 @@ var mistaken = []struct {
 		topology.To(s, "out", topologytest.Collect[string]())
 		return b
 	}},
+	{"windows that would never close", func() *topology.Builder {
+		b, s := begin()
+		sum := func(s topology.Stream[string], name string) {
+			windows, _ := topology.WindowFold(topology.KeyBy(s, name+"-key", strings.ToUpper), name, topology.Tumbling(time.Hour),
+				func(_ string, n int, _ string) int { return n + 1 })
+			topology.To(windows, name+"-out", topologytest.Collect[topology.Window[string, int]]())
+		}
+		timed := topology.EventTime(s, "time", 0, noTime)
+		sum(timed, "well")
+		sum(s, "without")
+		sum(topology.Merge(timed, "half", topology.From(b, "in-too", topologytest.Slice("a"))), "half-timed")
+		sum(topology.Through(timed, "stored", topologytest.Topic[string]("orders")), "through-topic")
+		sum(topology.Map(timed, "upper", strings.ToUpper), "well-too")
+		return b
+	}},
+	{"event time where splits are mixed", func() *topology.Builder {
+		b, s := begin()
+		end := func(s topology.Stream[string], name string) {
+			topology.To(topology.EventTime(s, name, 0, noTime), name+"-out", topologytest.Collect[string]())
+		}
+		other := topology.From(b, "in-too", topologytest.Slice("a"))
+		once := topology.Fold(topology.KeyBy(s, "by-word", strings.ToUpper), "once", func(_, _, v string) string { return v })
+		end(once, "behind-key")
+		end(topology.Map(once, "upper", strings.ToUpper), "further-behind")
+		end(topology.Merge(s, "both", other), "behind-merge")
+		parts := topology.Split(other, "parts", func(string) bool { return true })
+		end(topology.Merge(parts[0], "again", parts[1]), "well")
+		end(topology.Through(once, "stored", topologytest.Topic[string]("orders")), "well-too")
+		return b
+	}},
 	{"one stream to merge, no condition to split by", func() *topology.Builder {
 		b, s := begin()
 		topology.To(topology.Split(topology.Merge(s, "merge"), "split")[0], "out", topologytest.Collect[string]())
 		return b
 	}},
 }
+
+func noTime(string) time.Time { return time.Time{} }
 
 func begin() (*topology.Builder, topology.Stream[string]) {
 	b := topology.New("mistaken")

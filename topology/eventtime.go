@@ -21,12 +21,17 @@ import (
 // split, not by the moment at which they were read. At the end of the input
 // event time ends too, and every window closes.
 //
+// It stands in the stream of one source, in front of a KeyBy and of a Merge with
+// other sources: behind those the splits cannot be told apart, and Build says so.
+// What is read back from a topic, by Through for one, is a source again, and needs
+// an EventTime of its own.
+//
 // Times count in whole milliseconds. A record whose time is more than 73
 // million years away fails like one on which at panics.
 func EventTime[T any](s Stream[T], name string, bound time.Duration, at func(T) time.Time,
 	opts ...EventTimeOption) Stream[T] {
 	set := gather(opts, EventTimeOption.eventTime)
-	o := add(s.b, "event-time", name, dataflow.Operator, set, s.ref)
+	o := add(s.b, kindEventTime, name, dataflow.Operator, set, s.ref)
 	o.node.Bounded = true
 	o.require(at != nil, "its function is nil")
 	o.require(bound >= 0, "the bound is %v: it cannot be negative", bound)

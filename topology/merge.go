@@ -6,7 +6,8 @@ import (
 )
 
 // Merge makes one stream of several. Each keeps its own order; there is none
-// between them. Event time advances with the slowest of them.
+// between them. Event time advances with the slowest of them. Where they come from
+// several sources, each needs its EventTime in front of the Merge.
 func Merge[T any](s Stream[T], name string, others ...Stream[T]) Stream[T] {
 	inputs := []ref{s.ref}
 	for _, other := range others {

@@ -19,11 +19,8 @@ func TestMergeMakesNothingLate(t *testing.T) {
 		"timed before": func(a, b topology.Stream[int]) topology.Stream[int] {
 			return topology.Merge(topology.EventTime(a, "time-a", 0, at), "both", topology.EventTime(b, "time-b", 0, at))
 		},
-		"timed behind": func(a, b topology.Stream[int]) topology.Stream[int] {
-			return topology.EventTime(topology.Merge(a, "both", b), "time", 0, at)
-		},
 		"a diamond": func(a, b topology.Stream[int]) topology.Stream[int] {
-			timed := topology.EventTime(topology.Merge(a, "both", b), "time", 0, at)
+			timed := topology.Merge(topology.EventTime(a, "time-a", 0, at), "both", topology.EventTime(b, "time-b", 0, at))
 			parts := topology.Split(timed, "parts", func(v int) bool { return v%3 == 0 })
 			return topology.Merge(parts[1], "again", parts[0])
 		},

@@ -25,6 +25,9 @@ import (
 //		p.OnEventTimer(func(at time.Time) { … })
 //	})
 //
+// Without an EventTime on the way here timers in event time fire at the end of the
+// input, and so never where that has none.
+//
 // Handlers of one task are called one at a time. What one of them changed,
 // emitted and set before it panicked is undone, except for changes in place to
 // what state points to: replace values rather than change their insides.

@@ -9,14 +9,17 @@ type Topic[T any] interface {
 	Sink() Sink[T]
 }
 
+const readSuffix = "-read"
+
 // Through writes a stream to a topic and goes on with what the topic holds:
 // others can read it, and it can be replayed from there. In the graph it is
-// two nodes, NAME-write and NAME-read.
+// two nodes, NAME-write and NAME-read. Event time does not go through: it begins
+// with an EventTime behind it.
 func Through[T any](s Stream[T], name string, t Topic[T], opts ...ThroughOption) Stream[T] {
 	set := gather(opts, ThroughOption.through)
 	w := add(s.b, "sink", name+"-write", dataflow.Sink, set, s.ref)
 	w.node.Bounded = true
-	r := add(w.b, "source", name+"-read", dataflow.Source, &settings{policy: set.policy})
+	r := add(w.b, "source", name+readSuffix, dataflow.Source, &settings{policy: set.policy})
 	r.node.Bounded = true
 	if isNil(t) {
 		w.wrong("the topic is nil")

@@ -50,14 +50,15 @@ type Late[T any] struct {
 // comes meanwhile gives out its result once more. A record that is late for some
 // of its windows is counted in the others.
 //
-// The streams need an EventTime in front: a record without a time fails like
-// one on which f panics. f must not change what an accumulator points to. A
+// Every source whose records come here needs an EventTime on the way, or no window
+// would ever close: Build says so. A record without a time, as a Process gives
+// out from OnTimer, fails like one on which f panics. f must not change what an accumulator points to. A
 // must be a type that can be stored.
 func WindowFold[K comparable, T, A any](s Keyed[K, T], name string, w Windows, f func(key K, acc A, v T) A,
 	opts ...WindowOption) (Stream[Window[K, A]], Stream[Late[T]]) {
 	set := gather(opts, WindowOption.window)
 	limits := set.limits.withDefaults()
-	o := add(s.b, "window-fold", name, dataflow.Operator, set, s.ref)
+	o := add(s.b, kindWindowFold, name, dataflow.Operator, set, s.ref)
 	o.require(f != nil, "its function is nil")
 	o.check(w.Check())
 	o.check(codec.CheckType[A]())

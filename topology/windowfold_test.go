@@ -422,13 +422,22 @@ func TestResultsAreOnTimeForTheNextWindow(t *testing.T) {
 
 func TestAWindowNeedsTimes(t *testing.T) {
 	b := topology.New("timeless")
-	byKey := topology.KeyBy(topology.From(b, "in", topologytest.Slice(reading{"a", 1, 1})), "by-key", func(r reading) string { return r.Key })
+	in := topologytest.Input[reading]("split")
+	timed := topology.EventTime(topology.From(b, "in", in), "time", 0, reading.time)
+	key := func(r reading) string { return r.Key }
+	timeless := topology.Process(topology.KeyBy(timed, "by-key-too", key), "timeless",
+		func(p *topology.Processor[string, reading, reading]) {
+			p.OnRecord(func(reading) { p.SetTimer(p.Now().Add(time.Second)) })
+			p.OnTimer(func(time.Time) { p.Emit(reading{"a", 1, 1}) })
+		})
+	byKey := topology.KeyBy(timeless, "by-key", key)
 	results, _ := topology.WindowFold(byKey, "sum", topology.Tumbling(ms(10)), func(_ string, n int, r reading) int { return n + r.N },
 		topology.OnError(topology.Retry(1, 0)))
 	topology.To(results, "out", topologytest.Collect[topology.Window[string, int]]())
 	d := topologytest.New(t, b, topologytest.MayFail())
-	d.Run()
-	if err := d.Err(); err == nil || !strings.Contains(err.Error(), "EventTime") {
+	in.Push(reading{"a", 1, 1})
+	d.Advance(time.Second)
+	if err := d.Err(); err == nil || !strings.Contains(err.Error(), "has no event time") {
 		t.Errorf("failed with %v", err)
 	}
 }

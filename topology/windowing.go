@@ -133,7 +133,7 @@ func (l *windowLoop[K, T, A]) take(i int) {
 	l.fresh = false
 }
 
-var errNoTime = errors.New("the record has no event time, or one that is out of range: put an EventTime in front of the window")
+var errNoTime = errors.New("the record has no event time, or one that is out of range: what a Process gives out from OnTimer has none, give it one with EmitAt")
 
 func utc(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 
