@@ -34,6 +34,7 @@ type attempt struct {
 	// are kept, oldest first.
 	lastNumber uint64
 	retained   []checkpoint.Retained
+	back       goingBack
 
 	ctx    context.Context
 	cancel context.CancelFunc

@@ -36,8 +36,9 @@ type JobSpec struct {
 	// Done is told how the job ended. It must not block.
 	Done func(JobResult)
 
-	// progressed: a checkpoint was completed since the job was started. From
-	// then on Restore has done its part, and a restart goes on from there.
+	// progressed: since the job was started a checkpoint was completed, or it was
+	// put on record that the job goes back. From then on Restore has done its
+	// part, and a restart goes on from there.
 	progressed atomic.Bool
 }
 

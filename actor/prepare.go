@@ -148,12 +148,7 @@ func noneReadable(job string, err error) error {
 
 // finished says whether nothing is left to do behind a checkpoint.
 func (a *attempt) finished(m *checkpoint.Manifest) bool {
-	return m != nil && m.Finished && !m.Bounded && !a.fresh() && !a.replays()
-}
-
-// replays says whether sources are to begin elsewhere than where they were.
-func (a *attempt) replays() bool {
-	return a.spec.Restore.Start.Kind != dataflow.StartDefault && !a.spec.progressed.Load()
+	return m != nil && m.Finished && !m.Bounded && !a.fresh(m) && !a.replays(m)
 }
 
 // planTasks lists the splits of the sources and plans the tasks. A job that has
@@ -200,13 +195,15 @@ func (a *attempt) choose(ctx context.Context, found []snapshots.Found, unreadabl
 		a.lastNumber = max(a.lastNumber, f.Checkpoint)
 		a.retained = append([]checkpoint.Retained{f.Kept()}, a.retained...)
 	}
-	if r.Savepoint != "" && !a.spec.progressed.Load() {
+	a.back = goingBack{wanted: a.goesBack(found) && (len(found) > 0 || unreadable != nil),
+		again: len(found) > 0 && found[0].Back != nil}
+	if r.Savepoint != "" && a.told() {
 		return a.chooseSavepoint(ctx, found)
 	}
-	if len(found) == 0 && unreadable != nil && !a.fresh() {
+	if len(found) == 0 && unreadable != nil && !a.fresh(nil) {
 		return nil, noneReadable(a.spec.Name, unreadable)
 	}
-	if r.Checkpoint != 0 && !a.spec.progressed.Load() {
+	if r.Checkpoint != 0 && a.told() {
 		for _, f := range found {
 			if f.Checkpoint == r.Checkpoint {
 				return []*checkpoint.Manifest{f.Manifest}, nil
@@ -291,7 +288,7 @@ func listed(found []snapshots.Found) string {
 
 // compatible refuses a checkpoint whose state would not fit.
 func (a *attempt) compatible(m *checkpoint.Manifest) error {
-	if m == nil || a.fresh() {
+	if m == nil || a.fresh(m) {
 		return nil
 	}
 	if m.KeyGroups != a.spec.KeyGroups {
@@ -301,26 +298,32 @@ func (a *attempt) compatible(m *checkpoint.Manifest) error {
 	return a.spec.Compatible(m.Graph)
 }
 
-// fresh says whether the attempt is to begin without state.
-func (a *attempt) fresh() bool { return a.spec.Restore.FreshState && !a.spec.progressed.Load() }
-
 // restore builds all tasks from a manifest; nil: from nothing.
 func (a *attempt) restore(ctx context.Context, m *checkpoint.Manifest, splits map[*dataflow.Node][]string) (*readyTasks, error) {
-	b := &taskBuilder{attempt: a, ctx: ctx, manifest: a.known(m), splits: splits, replay: a.replays()}
-	if a.fresh() {
+	b := &taskBuilder{attempt: a, ctx: ctx, manifest: a.known(m), splits: splits,
+		fresh: a.fresh(m), replay: a.replays(m), start: a.start(m)}
+	if b.fresh {
 		b.manifest = nil
 	}
 	a.manifest = b.manifest
+	a.tellBack(m)
 	if a.finished(b.manifest) {
 		return &readyTasks{finished: true}, b.recommit()
 	}
 	// Sinks come last. To open a sink is to commit what the checkpoint promised,
 	// and to take back what was written since; so all state must have been read
-	// by then, lest an older checkpoint has to be used after all.
+	// by then, lest an older checkpoint has to be used after all, and it must be
+	// on record if the job goes back.
 	r := &readyTasks{}
 	err := b.buildAll(r, func(c *dataflow.Chain) bool { return c.Sink == nil })
 	if err == nil {
 		err = b.restoreStates()
+	}
+	if err == nil {
+		err = b.goBack()
+	}
+	if err == nil {
+		err = b.openInlineSinks()
 	}
 	if err == nil {
 		err = b.buildAll(r, func(c *dataflow.Chain) bool { return c.Sink != nil })
@@ -390,14 +393,32 @@ func (b *taskBuilder) recommit() error {
 	if b.manifest.Settled {
 		return nil
 	}
+	if err := b.goBack(); err != nil {
+		return err
+	}
+	err := b.eachSink(func(n *dataflow.Node, o dataflow.SinkOpen) error {
+		w, err := n.Sink.Open(b.ctx, o)
+		if err != nil {
+			return err
+		}
+		return w.Close()
+	})
+	if err != nil {
+		return fmt.Errorf("the job has finished, but its last results may not be out: %w", err)
+	}
+	return nil
+}
+
+// eachSink calls f for each writer of each sink.
+func (b *taskBuilder) eachSink(f func(*dataflow.Node, dataflow.SinkOpen) error) error {
 	for _, c := range b.attempt.plan.Chains {
 		for _, n := range c.Nodes {
 			if n.Role != dataflow.Sink {
 				continue
 			}
 			for i := range c.Parallelism {
-				if err := b.attempt.call(n, func() error { return b.openAndClose(n, c, i) }); err != nil {
-					return fmt.Errorf("the job has finished, but its last results may not be out: %w", err)
+				if err := b.attempt.call(n, func() error { return f(n, b.sinkOpen(n, c, i)) }); err != nil {
+					return err
 				}
 			}
 		}
@@ -405,12 +426,19 @@ func (b *taskBuilder) recommit() error {
 	return nil
 }
 
-func (b *taskBuilder) openAndClose(n *dataflow.Node, c *dataflow.Chain, index int) error {
-	w, err := n.Sink.Open(b.ctx, b.sinkOpen(n, c, index))
-	if err != nil {
-		return err
+// openInlineSinks opens those that run in the tasks of operators.
+func (b *taskBuilder) openInlineSinks() error {
+	for _, task := range b.restored {
+		if err := b.openInline(task); err != nil {
+			return err
+		}
 	}
-	return w.Close()
+	return nil
+}
+
+func (b *taskBuilder) openInline(task *dataflow.Task) error {
+	defer b.attempt.calls.enter("opening the sinks of " + task.Chain.Name()).leave()
+	return task.OpenSinks()
 }
 
 // taskBuilder builds the tasks of an attempt.
@@ -419,7 +447,9 @@ type taskBuilder struct {
 	ctx      context.Context
 	manifest *checkpoint.Manifest
 	splits   map[*dataflow.Node][]string
-	replay   bool
+	fresh    bool             // without state
+	replay   bool             // sources begin elsewhere than where they were
+	start    dataflow.Start   // where sources begin that have no position
 	restored []*dataflow.Task // tasks whose state is yet to be read
 }
 
@@ -547,7 +577,7 @@ func (b *taskBuilder) options(c *dataflow.Chain, index int, edges map[*dataflow.
 		Now: a.now, DeadLetter: a.letters.put, Warn: a.sys.log.Warn,
 		Metrics:    func(node string) *dataflow.Metrics { return a.spec.Counters.Of(node, index) },
 		Edge:       func(w *dataflow.Wire) dataflow.Edge { return edges[w] },
-		SinkStates: map[string][][]byte{},
+		SinkStates: map[string][][]byte{}, SinksLater: true,
 	}
 	if c.Source != nil {
 		o.Origins = b.splitsOf(c, index)
@@ -675,10 +705,10 @@ func (b *taskBuilder) openRequest(n *dataflow.Node, id string) dataflow.OpenRequ
 	if b.continues(n) {
 		r.Position = b.manifest.Positions[n.Name][id]
 	}
-	switch restore := &b.attempt.spec.Restore; {
+	switch {
 	case n.Topic == "":
-		r.Start, r.Until = restore.Start, restore.Until
-	case b.attempt.fresh():
+		r.Start, r.Until = b.start, b.attempt.spec.Restore.Until
+	case b.fresh:
 		r.Start.Kind = dataflow.StartEnd
 	}
 	return r

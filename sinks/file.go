@@ -69,17 +69,24 @@ func (s *fileSink[T]) Info() topology.SinkInfo {
 
 // Open begins the file anew or continues it.
 func (s *fileSink[T]) Open(_ context.Context, o topology.SinkOpen) (topology.SinkWriter[T], error) {
-	if o.Tasks > 1 {
-		return nil, fmt.Errorf("%s can have one writer and was opened for %d; set its parallelism to 1", s.path, o.Tasks)
-	}
-	if s.path == "" {
-		return nil, errors.New("it has no path; give the path of the file to write")
-	}
-	f, err := s.newFormat()
+	at, resumed, err := s.committed(o)
 	if err != nil {
 		return nil, err
 	}
-	at, resumed, err := s.committed(o)
+	w, err := s.open(o, resumed)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.begin(at, resumed); err != nil {
+		w.letGo()
+		return nil, err
+	}
+	return w, nil
+}
+
+// open opens the file and changes nothing in it.
+func (s *fileSink[T]) open(o topology.SinkOpen, resumed bool) (*fileWriter[T], error) {
+	f, err := s.newFormat()
 	if err != nil {
 		return nil, err
 	}
@@ -88,21 +95,46 @@ func (s *fileSink[T]) Open(_ context.Context, o topology.SinkOpen) (topology.Sin
 		return nil, err
 	}
 	claim, err := claimFile(file, owner{o.Job, o.Sink})
-	if err == nil {
-		w := &fileWriter[T]{file: file, format: f, claim: claim, path: s.path}
-		if err = w.begin(at, resumed); err == nil {
-			return w, nil
-		}
-		claim.release()
+	if err != nil {
+		file.Close()
+		return nil, err
 	}
-	file.Close()
-	return nil, err
+	return &fileWriter[T]{file: file, format: f, claim: claim, path: s.path}, nil
+}
+
+// Check implements topology.SinkChecker. A file that is not there yet is not made.
+func (s *fileSink[T]) Check(_ context.Context, o topology.SinkOpen) error {
+	at, resumed, err := s.committed(o)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(s.path); errors.Is(err, fs.ErrNotExist) && !resumed {
+		if _, err := os.Stat(filepath.Dir(s.path)); errors.Is(err, fs.ErrNotExist) {
+			return noDirectory(s.path)
+		}
+		_, err := s.newFormat()
+		return err
+	}
+	w, err := s.open(o, resumed)
+	if err != nil {
+		return err
+	}
+	defer w.letGo()
+	if resumed {
+		return w.verify(at)
+	}
+	return nil
 }
 
 // committed returns the position of the checkpoint that the job resumes from,
-// if there is one.
+// if there is one. It refuses what cannot be opened whatever the file is.
 func (s *fileSink[T]) committed(o topology.SinkOpen) (at filemark.Mark, resumed bool, err error) {
-	if !o.Resumed || len(o.States) == 0 {
+	switch {
+	case o.Tasks > 1:
+		return at, false, fmt.Errorf("%s can have one writer and was opened for %d; set its parallelism to 1", s.path, o.Tasks)
+	case s.path == "":
+		return at, false, errors.New("it has no path; give the path of the file to write")
+	case !o.Resumed || len(o.States) == 0:
 		return at, false, nil
 	}
 	d := json.NewDecoder(bytes.NewReader(o.States[0]))
@@ -126,12 +158,16 @@ func openOutput(path string, resumed bool) (*os.File, error) {
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s cannot be created because its directory does not exist; create %s first: %w", path, filepath.Dir(path), fs.ErrNotExist)
+		return nil, noDirectory(path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the file cannot be written: %w", err)
 	}
 	return f, nil
+}
+
+func noDirectory(path string) error {
+	return fmt.Errorf("%s cannot be created because its directory does not exist; create %s first: %w", path, filepath.Dir(path), fs.ErrNotExist)
 }
 
 // fileWriter writes one file. After a failed write it stays failed: what is in
@@ -165,6 +201,12 @@ func (w *fileWriter[T]) begin(at filemark.Mark, resumed bool) error {
 	}
 	w.buf = append(w.buf, w.format.header...)
 	return syncDir(filepath.Dir(w.path))
+}
+
+// letGo closes a file that nothing was written to.
+func (w *fileWriter[T]) letGo() {
+	w.claim.release()
+	w.file.Close()
 }
 
 func (w *fileWriter[T]) verify(at filemark.Mark) error {

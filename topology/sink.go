@@ -15,6 +15,10 @@ type (
 	SinkInfo = dataflow.SinkInfo
 	// SinkOpen says which writer of a sink to open, and what to continue from.
 	SinkOpen = dataflow.SinkOpen
+	// SinkChecker is what a Sink may be besides: it says why it could not be
+	// opened before a job that goes back (FreshState, FromSavepoint, a replay)
+	// changes anything.
+	SinkChecker = dataflow.SinkChecker
 )
 
 // The guarantees.
@@ -57,6 +61,11 @@ func (d sinkDriver[T]) Info() SinkInfo { return d.sink.Info() }
 // EndOf implements dataflow.TopicEnd.
 func (d sinkDriver[T]) EndOf() dataflow.TopicName {
 	return dataflow.TopicName(dataflow.TopicOf(d.sink))
+}
+
+// Check implements dataflow.SinkChecker.
+func (d sinkDriver[T]) Check(ctx context.Context, o SinkOpen) error {
+	return dataflow.CheckSink(ctx, d.sink, o)
 }
 
 func (d sinkDriver[T]) Open(ctx context.Context, o SinkOpen) (dataflow.SinkWriter, error) {

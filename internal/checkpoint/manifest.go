@@ -7,12 +7,16 @@ import (
 	"slices"
 )
 
-// Format is the version of manifests that this code writes. It reads this and
-// every earlier one.
+// Format is the newest version of manifests. Every one is read, and each manifest
+// is written in the oldest that can express it.
 //
 //	1  everything in one JSON object
 //	2  the bulk of it in a form of its own: see AppendBulk
-const Format = 2
+//	3  with Back, which must not be passed over
+const (
+	Format      = 3
+	PlainFormat = 2 // of manifests without Back
+)
 
 // Manifest describes a complete checkpoint: where the sources were, where the
 // pieces of keyed state lie, and what the sinks need to go on. What grows with the
@@ -35,7 +39,10 @@ type Manifest struct {
 	// Savepoint is the name the user gave. Savepoints lie in logs of their own;
 	// those of format 1 are among the job's checkpoints, and are kept.
 	Savepoint string `json:"savepoint,omitempty"`
-	Stats     Stats  `json:"stats"`
+	// Back: no task has contributed to it. It says where a job begins that was
+	// told to go back, until that has completed a checkpoint; nil: it is one.
+	Back  *Back `json:"back,omitempty"`
+	Stats Stats `json:"stats"`
 
 	// The bulk.
 
@@ -50,6 +57,16 @@ type Manifest struct {
 	Segments map[string][][]Ref `json:"segments,omitempty"`
 	// Retained are the earlier checkpoints that are still kept, oldest first.
 	Retained []Retained `json:"retained,omitempty"`
+}
+
+// Back is how a job begins that was told to go back, from the state of its manifest.
+type Back struct {
+	Fresh bool `json:"fresh,omitempty"` // without state, sinks anew
+	// Start, Offset and TimeMs say where sources begin; Start is a
+	// dataflow.StartKind, and 0 stands for the positions of the manifest.
+	Start  uint8 `json:"start,omitempty"`
+	Offset int64 `json:"offset,omitempty"`
+	TimeMs int64 `json:"time_ms,omitempty"`
 }
 
 // Stats are figures about a checkpoint.
@@ -131,7 +148,7 @@ type Part struct {
 // parts of all tasks. Everything but the segments is replaced; segments add up.
 func Next(prev *Manifest, head Manifest, parts []Part) *Manifest {
 	m := head
-	m.Format = Format
+	m.Format = PlainFormat
 	m.Positions = map[string]map[string][]byte{}
 	m.Sinks = map[string][][]byte{}
 	m.Segments = map[string][][]Ref{}

@@ -145,6 +145,22 @@ type SinkDriver interface {
 	Open(ctx context.Context, o SinkOpen) (SinkWriter, error)
 }
 
+// SinkChecker is a sink that can say, before anything is changed, why it could not
+// be opened. Asked is it before a job goes back, lest it does so in vain.
+type SinkChecker interface {
+	// Check returns the error that Open would, as far as that can be known, and
+	// changes nothing.
+	Check(ctx context.Context, o SinkOpen) error
+}
+
+// CheckSink asks a sink that is a SinkChecker.
+func CheckSink(ctx context.Context, sink any, o SinkOpen) error {
+	if c, ok := sink.(SinkChecker); ok {
+		return c.Check(ctx, o)
+	}
+	return nil
+}
+
 // SinkWriter writes for one task of a sink. One goroutine uses it.
 type SinkWriter interface {
 	// Write takes a batch of the link's type and keeps nothing of it. A

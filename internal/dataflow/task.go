@@ -3,6 +3,7 @@ package dataflow
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -33,6 +34,8 @@ type TaskOptions struct {
 	Sleep func(time.Duration) error
 	// SinkStates are the states of inline sinks, by node, as of SinkOpen.States.
 	SinkStates map[string][][]byte
+	// SinksLater leaves inline sinks to be opened by OpenSinks.
+	SinksLater bool
 }
 
 // Task is one of the parallel copies of a chain: instances of its operators,
@@ -44,7 +47,7 @@ type Task struct {
 	origins   []int  // first origin of each head
 	senders   []Sender
 	instances []namedInstance
-	sinks     []inlineSink
+	sinks     []*inlineSink
 	encoding  int // instance whose snapshot is being encoded
 	options   TaskOptions
 }
@@ -56,7 +59,7 @@ type namedInstance struct {
 
 type inlineSink struct {
 	node   *Node
-	writer SinkWriter
+	writer SinkWriter // nil before OpenSinks
 }
 
 // NewTask builds and connects the instances of one task of a chain.
@@ -69,7 +72,13 @@ func NewTask(p *Plan, c *Chain, index int, o TaskOptions) (*Task, error) {
 			return nil, err
 		}
 	}
-	return t, t.connect(p, inputs)
+	if err := t.connect(p, inputs); err != nil || o.SinksLater {
+		return t, err
+	}
+	if err := t.OpenSinks(); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
 }
 
 // addHeads makes the receiving ends. Channels of different heads are different
@@ -119,26 +128,35 @@ func (t *Task) add(n *Node, inputs map[*Node]func(int) any) error {
 		if t.Chain.Sink == n {
 			return nil // the actor feeds the writer itself
 		}
-		return t.addInlineSink(n, inputs)
+		t.addInlineSink(n, inputs)
 	}
 	return nil
 }
 
-func (t *Task) addInlineSink(n *Node, inputs map[*Node]func(int) any) error {
-	o := &t.options
-	request := SinkOpen{Job: o.Job, Sink: n.Name, Task: t.Index, Tasks: t.Chain.Parallelism,
-		Incarnation: o.Incarnation, ExactlyOnce: o.ExactlyOnce, Resumed: o.Resumed, States: o.SinkStates[n.Name]}
-	var w SinkWriter
-	if err := n.Call(func() (err error) { w, err = n.Sink.Open(o.Context, request); return err }); err != nil {
-		return err
-	}
-	t.sinks = append(t.sinks, inlineSink{n, w})
+func (t *Task) addInlineSink(n *Node, inputs map[*Node]func(int) any) {
+	s := &inlineSink{node: n}
+	t.sinks = append(t.sinks, s)
 	in := n.Inputs[0]
 	env, link := t.Env(n), t.linkOf(in)
 	inputs[n] = func(int) any {
 		return link.Tap(env.Metrics, func(batch any) error {
-			return WriteBatch(env, n.Policy, link, w, batch)
+			return WriteBatch(env, n.Policy, link, s.writer, batch)
 		})
+	}
+}
+
+// OpenSinks opens the inline sinks. The task must be closed if it fails.
+func (t *Task) OpenSinks() error {
+	o := &t.options
+	for _, s := range t.sinks {
+		n := s.node
+		request := SinkOpen{Job: o.Job, Sink: n.Name, Task: t.Index, Tasks: t.Chain.Parallelism,
+			Incarnation: o.Incarnation, ExactlyOnce: o.ExactlyOnce, Resumed: o.Resumed, States: o.SinkStates[n.Name]}
+		var w SinkWriter
+		if err := n.Call(func() (err error) { w, err = n.Sink.Open(o.Context, request); return err }); err != nil {
+			return err
+		}
+		s.writer = w
 	}
 	return nil
 }
@@ -423,7 +441,9 @@ func (t *Task) CommitSinks(ctx context.Context, checkpoint uint64) error {
 func (t *Task) Close() error {
 	var first error
 	for _, s := range t.sinks {
-		first = cmp.Or(first, s.node.Call(s.writer.Close))
+		if s.writer != nil {
+			first = cmp.Or(first, s.node.Call(s.writer.Close))
+		}
 	}
 	return first
 }

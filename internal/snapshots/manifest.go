@@ -44,7 +44,7 @@ func writeManifest(ctx context.Context, w *writer, m *checkpoint.Manifest) (kept
 		}
 		e.Parts++
 	}
-	e.Bulk, e.Format = bulk, max(m.Format, checkpoint.Format)
+	e.Bulk, e.Format = bulk, max(m.Format, checkpoint.PlainFormat)
 	e.Graph, e.Positions, e.Sinks, e.Segments, e.Retained = nil, nil, nil, nil, nil
 	b, err := json.Marshal(e)
 	if err != nil {
