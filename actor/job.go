@@ -18,7 +18,8 @@ import (
 //
 //	owns      its attempt's tasks and coordinator, as children
 //	receives  attemptPrepared, attemptFailed, attemptDone, attemptEnded, about
-//	          the attempt; stopJob, killJob and requestCheckpoint, from the engine
+//	          the attempt; endOverdue, from its clock; stopJob, killJob and
+//	          requestCheckpoint, from the engine
 //	sends     begin to the tasks; the result, to whoever started it
 //	keeps     how often it was restarted
 //	dies      when its input has ended, when it was stopped, or when it fails
@@ -40,6 +41,8 @@ type job struct {
 	stopping  bool
 	outcome   *JobResult // how it ends once the attempt is gone; nil: restart
 	failure   error
+	reason    error       // why the attempt was ended; nil: its work was done
+	overdue   *time.Timer // runs while the attempt ends
 	last      *checkpoint.Manifest
 	queued    []requestCheckpoint
 }
@@ -75,30 +78,6 @@ func (j *Job) Checkpoint(r checkpoint.Request, answer func(checkpoint.Manifest, 
 	j.sys.Send(j.pid, requestCheckpoint{request: r, answer: answer})
 }
 
-// Hanging says what a job that was killed still waits for: calls of user code that
-// have not returned, and tasks that have not ended. It is empty if that is not known.
-func (j *Job) Hanging() []string {
-	answer := make(chan []string, 1)
-	j.sys.Send(j.pid, whatHangs{answer})
-	select {
-	case names := <-answer:
-		return names
-	case <-j.Ended():
-	case <-time.After(time.Second): // its actor never waits; so this is not to be expected
-	}
-	return nil
-}
-
-// Abandon gives a job up that does not end: the system no longer waits for it
-// when it is closed. It ends all the same, if it can.
-func (j *Job) Abandon() {
-	j.sys.abandoned.Store(true)
-	j.sys.forget(j.pid)
-}
-
-// whatHangs asks a job what it waits for.
-type whatHangs struct{ answer chan<- []string }
-
 // Ended returns a channel that is closed when the job's actor is gone.
 func (j *Job) Ended() <-chan struct{} { return j.sys.Watch(j.pid) }
 
@@ -133,8 +112,8 @@ func (j *job) Receive(ctx pactor.Context) {
 		j.end(ctx, &JobResult{Err: m.err})
 	case requestCheckpoint:
 		j.request(m)
-	case whatHangs:
-		m.answer <- j.hanging()
+	case endOverdue:
+		j.hangs(m)
 	case childFailed:
 		j.failed(ctx, m.err)
 	case checkpointNoted:
@@ -161,7 +140,7 @@ func (j *job) begin() {
 	a := &attempt{sys: j.sys, job: j.self, spec: j.spec, number: j.number}
 	a.ctx, a.cancel = context.WithCancel(withCheckpoints(WithSystem(context.Background(), j.sys), j.self))
 	a.letters = newLetterbox(a)
-	j.attempt, j.preparing, j.running, j.ending, j.releasing = a, true, false, false, false
+	j.attempt, j.preparing, j.running, j.ending, j.releasing, j.reason = a, true, false, false, false, nil
 	j.children = map[string]*pactor.PID{}
 	a.group.Go(func() {
 		m := attemptPrepared{attempt: a}
@@ -247,20 +226,27 @@ func (j *job) spawn(ctx pactor.Context, name string, actor pactor.Actor, opts ..
 }
 
 // failed ends the attempt, and then begins another unless the failure would
-// only repeat itself.
+// only repeat itself. It is told at once: user code may take its time to return,
+// and the attempt does not end before it has.
 func (j *job) failed(ctx pactor.Context, err error) {
 	if j.ending || j.attempt == nil {
 		return
 	}
+	var outcome *JobResult
 	if permanent(err) || j.restarts >= j.spec.Restarts.Max {
 		if j.restarts > 0 && !permanent(err) {
 			err = fmt.Errorf("gave up after %d restarts: %w", j.restarts, err)
 		}
-		j.end(ctx, &JobResult{Err: err})
-		return
+		outcome = &JobResult{Err: err}
 	}
-	j.failure = err
-	j.end(ctx, nil)
+	j.failure, j.reason = err, err
+	j.spec.Observer.Failed(err, outcome == nil, j.pause())
+	j.end(ctx, outcome)
+}
+
+// pause is the wait before the next attempt.
+func (j *job) pause() time.Duration {
+	return min(j.spec.Restarts.Backoff<<min(j.restarts, 20), j.spec.Restarts.BackoffMax)
 }
 
 // permanent says whether a failure would repeat itself: user code that keeps
@@ -281,6 +267,10 @@ func (j *job) end(ctx pactor.Context, outcome *JobResult) {
 		return
 	}
 	j.ending = true
+	if outcome != nil {
+		j.reason = outcome.Err
+	}
+	j.watchEnd()
 	if j.attempt == nil {
 		j.finish(ctx)
 		return
@@ -290,6 +280,43 @@ func (j *job) end(ctx pactor.Context, outcome *JobResult) {
 		return
 	}
 	j.teardown(ctx)
+}
+
+// endOverdue says that an attempt was to end KillTimeout ago.
+type endOverdue struct{ attempt uint64 }
+
+// watchEnd starts the clock: user code may ignore that its context has ended.
+func (j *job) watchEnd() {
+	if j.spec.KillTimeout <= 0 || j.attempt == nil {
+		return
+	}
+	sys, self, attempt := j.sys, j.self, j.serial
+	j.overdue = time.AfterFunc(j.spec.KillTimeout, func() { sys.Send(self, endOverdue{attempt}) })
+}
+
+func (j *job) unwatchEnd() {
+	if j.overdue != nil {
+		j.overdue.Stop()
+		j.overdue = nil
+	}
+}
+
+// hangs gives up an attempt that does not end, and the job with it: the system no
+// longer waits for it when it is closed. It ends all the same, if it can, and
+// does not begin again then: whoever runs it was told that it is over.
+func (j *job) hangs(m endOverdue) {
+	if m.attempt != j.serial || !j.ending || j.overdue == nil {
+		return
+	}
+	j.overdue = nil
+	if j.outcome == nil {
+		j.outcome = &JobResult{Err: j.failure}
+	}
+	j.sys.abandoned.Store(true)
+	j.sys.forget(j.self)
+	r := j.result()
+	r.Err = j.reason
+	j.spec.Observer.Hangs(j.hanging(), r)
 }
 
 // teardown stops the attempt's actors, waits for its background work, and lets
@@ -357,6 +384,7 @@ func (j *job) attemptEnded(ctx pactor.Context, m attemptEnded) {
 	if m.attempt != j.number {
 		return
 	}
+	j.unwatchEnd()
 	if j.outcome != nil {
 		j.finish(ctx)
 		return
@@ -364,22 +392,25 @@ func (j *job) attemptEnded(ctx pactor.Context, m attemptEnded) {
 	// Between two attempts there is nothing to end: whoever stops or kills the
 	// job now finishes it at once.
 	j.attempt, j.running, j.ending = nil, false, false
-	wait := min(j.spec.Restarts.Backoff<<min(j.restarts, 20), j.spec.Restarts.BackoffMax)
+	wait := j.pause()
 	j.restarts++
 	j.total++
-	j.spec.Observer.Failed(j.failure, wait)
 	sys, self, after := j.sys, j.self, j.serial
 	time.AfterFunc(wait, func() { sys.Send(self, restartJob{after}) })
 }
 
 func (j *job) finish(ctx pactor.Context) {
-	r := *j.outcome
-	r.Checkpoint, r.Restarts = j.last, j.total
 	j.attempt = nil
 	j.refuseQueued()
-	j.spec.Done(r)
+	j.spec.Done(j.result())
 	j.spec.Done = func(JobResult) {}
 	ctx.Stop(j.self)
+}
+
+func (j *job) result() JobResult {
+	r := *j.outcome
+	r.Checkpoint, r.Restarts = j.last, j.total
+	return r
 }
 
 // stop takes a last checkpoint. Before the attempt runs there is nothing to
@@ -425,6 +456,7 @@ func (j *job) refuseQueued() {
 
 // abandon is for a job whose actor is stopped from outside: the system closes.
 func (j *job) abandon() {
+	j.unwatchEnd()
 	if j.attempt != nil {
 		j.attempt.cancel()
 	}

@@ -26,6 +26,7 @@ type JobSpec struct {
 	Checkpoints         checkpoint.Config
 	RetainedCheckpoints int
 	Restarts            Restarts
+	KillTimeout         time.Duration // for the end of an attempt, whatever ends it; 0: for ever
 	Restore             Restore
 	// Compatible refuses to continue from a checkpoint of another graph, given
 	// that graph's JSON.
@@ -77,8 +78,14 @@ type JobObserver interface {
 	// Aligned: a task with several inputs has a barrier from each; the first
 	// of them waited so long.
 	Aligned(waited time.Duration)
-	// Failed: an attempt failed; the next begins after wait.
-	Failed(err error, wait time.Duration)
+	// Failed: an attempt has failed, and is about to end. If the job goes on, the
+	// next begins so long after it has ended.
+	Failed(err error, goesOn bool, wait time.Duration)
+	// Hangs: an attempt was to end KillTimeout ago, and has not. The job is given
+	// up. names are the calls of user code that have not returned, and the tasks
+	// that have not ended; none: not known. r is how the job ends, and its error why
+	// the attempt was to end.
+	Hangs(names []string, r JobResult)
 }
 
 // JobResult is how a job ended.

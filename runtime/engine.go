@@ -200,7 +200,10 @@ func (e *Engine) start(j *Job) (*Job, error) {
 	if e.closed {
 		return nil, fmt.Errorf("the engine: %w", ErrClosed)
 	}
-	if e.jobs[j.name] != nil {
+	if before := e.jobs[j.name]; before != nil {
+		if err := before.givenUp(); err != nil {
+			return nil, fmt.Errorf("job %q cannot start again before what hangs has returned, or the process was restarted: %w", j.name, err)
+		}
 		return nil, fmt.Errorf("job %q is running: stop it first, or give the topology another name", j.name)
 	}
 	handle, err := e.system.StartJob(j.spec())

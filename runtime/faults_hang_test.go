@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -88,8 +90,10 @@ func (w hangingWriter) Prepare(context.Context, uint64) ([]byte, error) {
 	return nil, nil
 }
 
-func hangingTopology(h *hang) *topology.Builder {
-	b := topology.New("hanging")
+func hangingTopology(h *hang) *topology.Builder { return hangingNamed(h, "hanging") }
+
+func hangingNamed(h *hang, name string) *topology.Builder {
+	b := topology.New(name)
 	in := topology.From(b, "in", hangingSource{h})
 	out := topology.Map(in, "work", func(v int) int { h.at("Map"); return v })
 	topology.To(out, "out", hangingSink{h})
@@ -154,5 +158,105 @@ func TestASignalEndsAProcessThatHangs(t *testing.T) {
 	p.Await(within(t), `sink "out"`)
 	if status := p.Wait(); status != 0 {
 		t.Errorf("status %d\n%s", status, p.Output())
+	}
+}
+
+// stuck is a source whose first record comes, and whose second Read does not
+// return; its sink fails.
+type stuckSource struct {
+	*hang
+	first bool
+}
+
+func (s *stuckSource) Splits(context.Context) ([]string, error) { return []string{"only"}, nil }
+func (s *stuckSource) Open(context.Context, topology.OpenRequest) (topology.SourceReader[int], error) {
+	return stuckReader{hangingReader{s.hang}, s}, nil
+}
+
+type stuckReader struct {
+	hangingReader
+	source *stuckSource
+}
+
+func (r stuckReader) Read(_ context.Context, b *topology.Batch[int], _ int) error {
+	if !r.source.first {
+		r.source.first = true
+		b.Values = append(b.Values, 1)
+		return nil
+	}
+	r.at("second Read")
+	return io.EOF
+}
+
+type burningSink struct{ hangingSink }
+
+func (s burningSink) Open(context.Context, topology.SinkOpen) (topology.SinkWriter[int], error) {
+	return burningWriter{hangingWriter(s.hangingSink)}, nil
+}
+
+type burningWriter struct{ hangingWriter }
+
+var errOnFire = errors.New("disk is on fire")
+
+func (burningWriter) Write(context.Context, *topology.Batch[int]) error { return errOnFire }
+
+// startBurning starts a job that fails while a call of user code does not return.
+func startBurning(t *testing.T, opts ...runtime.Option) (h *hang, e *runtime.Engine, j *runtime.Job, log *journal) {
+	h, log = newHang("second Read"), newJournal()
+	b := topology.New("stuck")
+	topology.To(topology.From(b, "in", &stuckSource{hang: h}), "out", burningSink{hangingSink{h}})
+	e = openFaults(t, t.TempDir(), runtime.Logger(slog.New(log)))
+	j, err := e.Start(within(t), b, append(opts, runtime.Parallelism(1), runtime.Restarts(3, time.Millisecond))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-h.reached
+	return h, e, j, log
+}
+
+// A failure is known at once, while a call of user code goes on that ignores the end
+// of its context.
+func TestAFailureIsToldBeforeUserCodeReturns(t *testing.T) {
+	h, e, j, log := startBurning(t, runtime.KillTimeout(time.Hour))
+	for log.count(slog.LevelError, "the job failed") == 0 {
+		select {
+		case <-log.came:
+		case <-within(t).Done():
+			t.Fatal("the failure is not told")
+		}
+	}
+	if s := j.Status(); s.State != runtime.Waiting || !errors.Is(s.Failure, errOnFire) || s.Attempt != 1 {
+		t.Errorf("%v, %v, attempt %d", s.State, s.Failure, s.Attempt)
+	}
+	close(h.release)
+	if r, err := j.Wait(within(t)); err != nil || r.Restarts != 1 { // the source has no record left to fail on
+		t.Errorf("%+v, %v", r, err)
+	}
+	closeEngine(t, e)
+}
+
+// A job that fails and hangs is given up after KillTimeout, with both in its error.
+func TestAJobThatFailsAndHangsIsGivenUp(t *testing.T) {
+	h, e, j, log := startBurning(t, runtime.KillTimeout(10*time.Millisecond))
+	r, err := j.Wait(within(t))
+	if !errors.Is(err, runtime.ErrHanging) || !errors.Is(err, errOnFire) || !strings.Contains(err.Error(), `source "in"`) || r.Job != "stuck" {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if s := j.Status(); s.State != runtime.Hanging || !errors.Is(s.Failure, errOnFire) ||
+		log.count(slog.LevelError, "the job failed") != 1 || log.count(slog.LevelError, "the job hangs") != 1 {
+		t.Errorf("%v, %v, logged %v", s.State, s.Failure, log)
+	}
+	if _, again := j.Stop(within(t)); again != err {
+		t.Errorf("stopped, err = %v", again)
+	}
+	_, err = e.Start(within(t), hangingNamed(h, "stuck"))
+	if !errors.Is(err, runtime.ErrHanging) {
+		t.Errorf("started again, err = %v", err)
+	}
+	closeEngine(t, e)
+	close(h.release)
+	<-j.Done()
+	if r, err := j.Wait(within(t)); err == nil || r.Restarts != 0 {
+		t.Errorf("it has begun again: %+v, %v", r, err)
 	}
 }

@@ -34,14 +34,15 @@ type Job struct {
 	resumed *Checkpoint
 	last    *Checkpoint
 	failure error
-	hung    error // why it was given up; nil: it was not
+	hung    error // why it was given up, once hanging is closed
 
 	mailboxes []telemetry.MailboxStats // at the last checkpoint
 
-	done   chan struct{} // closed when the job has ended and is gone
-	result chan actor.JobResult
-	report Report
-	err    error
+	done    chan struct{} // closed when the job has ended and is gone
+	hanging chan struct{} // closed when it was given up
+	result  chan actor.JobResult
+	report  Report
+	err     error
 }
 
 // State is what a job is doing.
@@ -51,8 +52,9 @@ type State string
 const (
 	Restoring State = "restoring" // opening sources and sinks, loading state
 	Running   State = "running"
-	Waiting   State = "waiting" // it failed, and will begin again
-	Stopping  State = "stopping"
+	Waiting   State = "waiting"  // it failed, and will begin again
+	Stopping  State = "stopping" // it was stopped or killed, or failed for good
+	Hanging   State = "hanging"  // it was to end and does not: ErrHanging
 	Ended     State = "ended"
 )
 
@@ -98,7 +100,7 @@ func describe(m *checkpoint.Manifest) *Checkpoint {
 
 func newJob(e *Engine, g *topology.Graph, c jobConfig, drawing []byte) *Job {
 	return &Job{engine: e, name: g.Name(), graph: g, drawing: drawing, config: c, counters: actor.NewCounters(),
-		started: time.Now(), state: Restoring, done: make(chan struct{}), result: make(chan actor.JobResult, 1)}
+		started: time.Now(), state: Restoring, done: make(chan struct{}), hanging: make(chan struct{}), result: make(chan actor.JobResult, 1)}
 }
 
 // spec is the job as the actors know it.
@@ -110,6 +112,7 @@ func (j *Job) spec() *actor.JobSpec {
 		ExactlyOnce: c.exactly, Checkpoints: checkpoint.Config{Interval: c.every, Timeout: c.timeout},
 		RetainedCheckpoints: c.retained,
 		Restarts:            actor.Restarts{Max: c.restarts, Backoff: c.backoff, BackoffMax: c.backoffMax},
+		KillTimeout:         c.killTimeout,
 		Restore: actor.Restore{Checkpoint: c.checkpoint, Savepoint: c.savepoint, FreshState: c.fresh,
 			Start: c.start, Until: c.until},
 		Compatible: j.compatible, Counters: j.counters, Observer: (*observer)(j),
@@ -153,9 +156,7 @@ func (j *Job) watch() {
 	<-j.handle.Ended()
 	j.mu.Lock()
 	j.state = Ended
-	j.report = Report{Job: j.name, Resumed: j.resumed, Finished: r.Finished, Stopped: r.Stopped,
-		Checkpoint: describe(r.Checkpoint), Restarts: r.Restarts, Duration: time.Since(j.started),
-		Operators: j.operators()}
+	j.report = j.reportOf(r)
 	if r.Finished && j.attempt == 0 {
 		j.report.AlreadyFinished, j.report.Resumed = true, j.report.Checkpoint
 		j.engine.log.Info("the job had finished, and there was nothing to do; UntilEnd makes a job go on with what was added, ReplayFromBeginning and FreshState begin anew",
@@ -167,24 +168,40 @@ func (j *Job) watch() {
 	close(j.done)
 }
 
+func (j *Job) reportOf(r actor.JobResult) Report {
+	return Report{Job: j.name, Resumed: j.resumed, Finished: r.Finished, Stopped: r.Stopped,
+		Checkpoint: describe(r.Checkpoint), Restarts: r.Restarts, Duration: time.Since(j.started),
+		Operators: j.operators()}
+}
+
 // Name is the name of the topology.
 func (j *Job) Name() string { return j.name }
 
 // Graph is the topology.
 func (j *Job) Graph() *topology.Graph { return j.graph }
 
-// Done is closed when the job has ended.
+// Done is closed when the job has ended. One that hangs has not.
 func (j *Job) Done() <-chan struct{} { return j.done }
 
 // Wait waits for the end of the job and says how it ended. It returns ctx's
-// error when that ends first; the job goes on.
+// error when that ends first; the job goes on. The error is ErrHanging when the
+// job was to end, for whatever reason, and has not KillTimeout later.
 func (j *Job) Wait(ctx context.Context) (Report, error) {
 	select {
 	case <-j.done:
 		return j.report, j.err
+	case <-j.hanging:
+		return j.left()
 	case <-ctx.Done():
 		return Report{}, ctx.Err()
 	}
+}
+
+// left is how the job was when it was given up.
+func (j *Job) left() (Report, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.report, j.hung
 }
 
 // Stop ends the job in good order: sources read no further, what they have read
@@ -194,16 +211,16 @@ func (j *Job) Wait(ctx context.Context) (Report, error) {
 func (j *Job) Stop(ctx context.Context) (Report, error) {
 	j.setState(Stopping)
 	j.handle.Stop()
-	if j.givenUp() == nil {
-		t := time.NewTimer(j.config.stopTimeout)
-		defer t.Stop()
-		select {
-		case <-j.done:
-			return j.report, j.err
-		case <-ctx.Done():
-			return Report{}, ctx.Err()
-		case <-t.C:
-		}
+	t := time.NewTimer(j.config.stopTimeout)
+	defer t.Stop()
+	select {
+	case <-j.done:
+		return j.report, j.err
+	case <-j.hanging:
+		return j.left()
+	case <-ctx.Done():
+		return Report{}, ctx.Err()
+	case <-t.C:
 	}
 	return j.end(ctx, fmt.Errorf("job %q did not stop within %v and was ended without a last checkpoint: it will continue from the one before", j.name, j.config.stopTimeout))
 }
@@ -212,7 +229,7 @@ func (j *Job) Stop(ctx context.Context) (Report, error) {
 // checkpoint is taken. A job that has not ended after KillTimeout is ErrHanging.
 func (j *Job) Kill(ctx context.Context) error {
 	_, err := j.end(ctx, ErrKilled)
-	if errors.Is(err, ErrKilled) {
+	if errors.Is(err, ErrKilled) && !errors.Is(err, ErrHanging) {
 		return nil
 	}
 	return err
@@ -222,48 +239,24 @@ func (j *Job) Kill(ctx context.Context) error {
 // that its context has ended.
 func (j *Job) end(ctx context.Context, reason error) (Report, error) {
 	j.handle.Kill(reason)
-	wait := j.config.killTimeout
-	if j.givenUp() != nil {
-		wait = 0
-	}
-	t := time.NewTimer(wait)
-	defer t.Stop()
-	select {
-	case <-j.done:
-		return j.report, j.err
-	case <-ctx.Done():
-		return Report{}, ctx.Err()
-	case <-t.C:
-		return Report{}, j.giveUp()
-	}
+	return j.Wait(ctx)
 }
 
-// giveUp leaves a job alone that does not end.
-func (j *Job) giveUp() error {
-	if err := j.givenUp(); err != nil {
-		return err
-	}
-	where := "a place that is not known"
-	if names := j.handle.Hanging(); len(names) > 0 {
-		where = strings.Join(names, ", ")
-	}
-	j.handle.Abandon()
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.hung = fmt.Errorf("job %q was killed and has not ended within %v: %w in %s", j.name, j.config.killTimeout, ErrHanging, where)
-	return j.hung
-}
-
+// givenUp is the error of a job that hangs; nil: it does not.
 func (j *Job) givenUp() error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.hung
+	select {
+	case <-j.hanging:
+		return j.hung
+	default:
+		return nil
+	}
 }
 
-// ErrHanging: a job was killed and does not end, because a source, a sink or a
-// function ignores that its context has ended. It does no harm to the data: it
-// will continue from its last checkpoint. It keeps its memory and its files until
-// the process ends.
+// ErrHanging: a job was to end and does not, because a source, a sink or a
+// function ignores that its context has ended. The error says where, and wraps why
+// the job was to end: a failure, say. It does no harm to the data: the job will
+// continue from its last checkpoint. It keeps its memory and its files until the
+// process ends, and cannot be started again in it.
 var ErrHanging = errors.New("it hangs")
 
 // ErrKilled: the job was ended by Kill.
@@ -311,6 +304,8 @@ func (j *Job) await(ctx context.Context) (Report, error) {
 	select {
 	case <-j.done:
 		return j.report, j.err
+	case <-j.hanging:
+		return j.left()
 	case <-ctx.Done():
 		return j.Stop(context.WithoutCancel(ctx))
 	}
@@ -319,7 +314,7 @@ func (j *Job) await(ctx context.Context) (Report, error) {
 func (j *Job) setState(s State) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.state != Ended && j.state != Stopping {
+	if j.state != Ended && j.state != Stopping && j.state != Hanging {
 		j.state = s
 	}
 }
@@ -372,11 +367,37 @@ func (o *observer) Aligned(waited time.Duration) {
 	j.engine.metrics.Aligned(j.name, waited)
 }
 
-func (o *observer) Failed(err error, wait time.Duration) {
+func (o *observer) Failed(err error, goesOn bool, wait time.Duration) {
 	j := (*Job)(o)
-	j.setState(Waiting)
 	j.mu.Lock()
 	j.failure = err
 	j.mu.Unlock()
+	if !goesOn {
+		j.setState(Stopping)
+		j.engine.log.Error("the job failed", "job", j.name, "error", err)
+		return
+	}
+	j.setState(Waiting)
 	j.engine.log.Error("the job failed and begins again from its last checkpoint", "job", j.name, "error", err, "wait", wait)
+}
+
+func (o *observer) Hangs(names []string, r actor.JobResult) {
+	j := (*Job)(o)
+	where := "a place that is not known"
+	if len(names) > 0 {
+		where = strings.Join(names, ", ")
+	}
+	done := ""
+	if r.Finished || r.Stopped {
+		done = "is complete, and "
+	}
+	hung := fmt.Errorf("job %q %swas to end and has not within %v: %w in %s", j.name, done, j.config.killTimeout, ErrHanging, where)
+	if r.Err != nil {
+		hung = fmt.Errorf("%w; it was to end for this: %w", hung, r.Err)
+	}
+	j.mu.Lock()
+	j.state, j.hung, j.report = Hanging, hung, j.reportOf(r)
+	j.mu.Unlock()
+	j.engine.log.Error("the job hangs and is left behind", "job", j.name, "error", hung)
+	close(j.hanging)
 }

@@ -230,9 +230,10 @@ func StopTimeout(d time.Duration) Option {
 	}
 }
 
-// KillTimeout is how long a job that was killed, by Kill or after StopTimeout,
-// may take to end, before it is left alone as ErrHanging: sources, sinks and
-// functions should return soon after their context has ended. Default 10 s.
+// KillTimeout is how long a job may take to end that failed, was killed, was stopped
+// or has finished, and a failed one before it begins again. Then it is left alone as
+// ErrHanging: sources, sinks and functions should return soon after their context
+// has ended, and Close should not take long. Default 10 s.
 func KillTimeout(d time.Duration) Option {
 	return func(c *config) {
 		c.wants(d > 0, "KillTimeout: %v is not positive", d)
