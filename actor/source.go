@@ -403,7 +403,7 @@ type Unreadable struct {
 }
 
 func (e *Unreadable) Error() string {
-	return fmt.Sprintf("source %q cannot read a record: %v; give the source another error policy to pass over such records", e.Source, e.Err)
+	return fmt.Sprintf("source %q cannot read a record: %v; give the source another error policy (OnError) to pass over such records", e.Source, e.Err)
 }
 
 // Unwrap returns the record's error.

@@ -2,6 +2,7 @@ package topology
 
 import (
 	"slices"
+	"time"
 
 	"github.com/troupestream/troupe/internal/dataflow"
 )
@@ -134,6 +135,11 @@ func (l *timerLoop[K, T, O]) Run(from int) int {
 func (l *timerLoop[K, T, O]) At() int      { return l.at }
 func (l *timerLoop[K, T, O]) Undo()        { l.undo() }
 func (l *timerLoop[K, T, O]) Flush() error { return l.flush() }
+
+// Subject implements dataflow.Loop.
+func (l *timerLoop[K, T, O]) Subject(i int) dataflow.Subject {
+	return dataflow.Subject{Value: "timer of " + utc(l.due[i].at).Format(time.RFC3339Nano), Key: l.due[i].key}
+}
 
 // Encode implements dataflow.Loop: a timer has a key and a time, and no value.
 func (l *timerLoop[K, T, O]) Encode(i int) dataflow.DeadLetter {

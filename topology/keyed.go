@@ -131,6 +131,11 @@ func (l *keyedLooper[K, T]) each(in *dataflow.KeyedBatch[K, T], loop dataflow.Lo
 // At implements dataflow.Loop.
 func (l *keyedLooper[K, T]) At() int { return l.at }
 
+// Subject implements dataflow.Loop.
+func (l *keyedLooper[K, T]) Subject(i int) dataflow.Subject {
+	return dataflow.Subject{Value: l.in.Values[i], Key: l.in.Keys[i], Origin: l.env.OriginOf(&l.in.Columns)}
+}
+
 // Encode implements dataflow.Loop.
 func (l *keyedLooper[K, T]) Encode(i int) dataflow.DeadLetter {
 	d := l.in.Columns.Letter(i, l.encode(l.in.Values[i]))

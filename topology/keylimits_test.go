@@ -68,7 +68,7 @@ func TestAKeyThatIsTooLongIsFoundByItsFirstRecord(t *testing.T) {
 				}
 				d, _ = run(topology.OnError(topology.Retry(1, 0)))
 				err := d.Err()
-				if !errors.Is(err, topology.ErrStateLimit) || len(err.Error()) > 500 {
+				if !errors.Is(err, topology.ErrStateLimit) || len(err.Error()) > 600 {
 					t.Fatalf("err = %.1000v", err)
 				}
 				for _, part := range []string{`operator "state"`, "kkk… (", "KeyLimits.KeyBytes is "} {

@@ -28,6 +28,11 @@ func (l *looper[T]) each(in *dataflow.Batch[T], loop dataflow.Loop) error {
 // At implements dataflow.Loop.
 func (l *looper[T]) At() int { return l.at }
 
+// Subject implements dataflow.Loop.
+func (l *looper[T]) Subject(i int) dataflow.Subject {
+	return dataflow.Subject{Value: l.in.Values[i], Origin: l.env.OriginOf(&l.in.Columns)}
+}
+
 // Encode implements dataflow.Loop.
 func (l *looper[T]) Encode(i int) dataflow.DeadLetter {
 	d := l.in.Columns.Letter(i, l.encode(l.in.Values[i]))

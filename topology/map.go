@@ -72,6 +72,10 @@ func (m *mapper[A, B]) Flush() error {
 func (m *mapper[A, B]) At() int { return m.first + m.done }
 func (m *mapper[A, B]) Undo()   {} // a value that is not complete is not counted in done
 
+func (m *mapper[A, B]) Subject(i int) dataflow.Subject {
+	return dataflow.Subject{Value: m.in.Values[i], Origin: m.env.OriginOf(&m.in.Columns)}
+}
+
 func (m *mapper[A, B]) Encode(i int) dataflow.DeadLetter {
 	d := m.in.Columns.Letter(i, m.encode(m.in.Values[i]))
 	d.Origin = m.env.OriginOf(&m.in.Columns)

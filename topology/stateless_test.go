@@ -191,7 +191,7 @@ func TestPoisonFollowsThePolicy(t *testing.T) {
 				}
 				checkLetters(t, d.DeadLetters())
 				d, _ = run(poisonous(true), topology.OnError())
-				if d.Err() == nil || !strings.Contains(d.Err().Error(), `operator "op" failed 3 times on one record: 0 is poison`) {
+				if d.Err() == nil || !strings.Contains(d.Err().Error(), `operator "op" failed 3 times on one record (`) || !strings.Contains(d.Err().Error(), `: 0 is poison; give the operator another error policy (OnError)`) {
 					t.Errorf("failed with %v", d.Err())
 				}
 			})

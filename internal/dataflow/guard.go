@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"strings"
 	"time"
 )
 
@@ -21,6 +22,8 @@ type Loop interface {
 	Flush() error
 	// Encode renders record i for a dead letter.
 	Encode(i int) DeadLetter
+	// Subject describes record i for an error.
+	Subject(i int) Subject
 }
 
 // Guard runs user code: it catches panics with their stack, tries again with
@@ -38,13 +41,19 @@ func NewGuard(env *Env, p Policy) *Guard { return &Guard{env: env, policy: p} }
 // Failure is a panic in user code that its policy did not absorb.
 type Failure struct {
 	Node     string
+	Subject  string // the record, its key and where it came from, as far as they are known; shortened
 	Cause    any
 	Stack    string
 	Attempts int
 }
 
 func (f *Failure) Error() string {
-	return fmt.Sprintf("operator %q failed %d times on one record: %v", f.Node, f.Attempts, f.Cause)
+	times := "once"
+	if f.Attempts > 1 {
+		times = fmt.Sprintf("%d times", f.Attempts)
+	}
+	return fmt.Sprintf("operator %q failed %s on one record%s: %v; give the operator another error policy (OnError) to pass over such records",
+		f.Node, times, f.Subject, f.Cause)
 }
 
 // Unwrap returns the cause when the panic's value was an error.
@@ -119,6 +128,7 @@ func (g *Guard) decide(l Loop, f *Failure) (skip bool, err error) {
 		g.env.Metrics.Skipped.Add(1)
 		return true, nil
 	default:
+		f.Subject = describe(l)
 		return false, f
 	}
 }
@@ -132,6 +142,59 @@ func encode(l Loop) (d DeadLetter) {
 		}
 	}()
 	return l.Encode(l.At())
+}
+
+// Subject is a record as an error names it. What is not known, or not there, is nil
+// or "".
+type Subject struct {
+	Value, Key any
+	Origin     string
+}
+
+// subjectRunes is how much of a record, and of a key, is in an error.
+const subjectRunes = 64
+
+// describe puts the record at hand into words: " (…)", or "" where nothing is known.
+// It does not panic: the failure at hand counts.
+func describe(l Loop) (text string) {
+	defer func() {
+		if recover() != nil {
+			text = ""
+		}
+	}()
+	s, parts := l.Subject(l.At()), []string(nil)
+	if s.Value != nil {
+		parts = append(parts, shown(s.Value))
+	}
+	if s.Key != nil {
+		parts = append(parts, "key "+shown(s.Key))
+	}
+	if s.Origin != "" {
+		parts = append(parts, "from "+s.Origin)
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
+}
+
+// shown renders a value, shortened. Its type's own way to do so may be user code;
+// fmt catches its panics.
+func shown(v any) string {
+	switch v.(type) {
+	case string, []byte:
+		return fmt.Sprintf("%.*q", subjectRunes, v)
+	}
+	text := fmt.Sprintf("%+v", v)
+	if short := fmt.Sprintf("%.*s", subjectRunes, text); short != text {
+		text = short + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\r' {
+			return ' '
+		}
+		return r
+	}, text)
 }
 
 func encodingPanicked(cause any) string {

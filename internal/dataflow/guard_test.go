@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"pgregory.net/rapid"
 )
@@ -48,6 +49,8 @@ func (f *fragile) Flush() error {
 	f.sent, f.out = append(f.sent, f.out...), nil
 	return nil
 }
+
+func (f *fragile) Subject(i int) Subject { return Subject{Value: i} }
 
 func (f *fragile) Encode(i int) DeadLetter { return DeadLetter{Value: fmt.Append(nil, i)} }
 
@@ -161,5 +164,45 @@ func TestGuardReportsALetterThatCannotBeStored(t *testing.T) {
 	err := NewGuard(env, Policy{Attempts: 1, Then: ToTopic}).Each(1, &fragile{panics: []int{9}})
 	if !errors.Is(err, full) {
 		t.Errorf("%v", err)
+	}
+}
+
+// described is a loop over one record that nothing can be done with.
+type described struct {
+	fragile
+	subject func() Subject
+}
+
+func (d *described) Run(int) int         { panic("boom") }
+func (d *described) Subject(int) Subject { return d.subject() }
+
+type loud struct{}
+
+func (loud) String() string { panic("it cannot be shown") }
+
+// What fails a job says on which record, and what to do.
+func TestAFailureNamesItsRecord(t *testing.T) {
+	long := strings.Repeat("é", 1000)
+	for want, subject := range map[string]func() Subject{
+		`operator "op" failed 3 times on one record ("b", key 7, from in.txt): boom; give the operator another error policy (OnError) to pass over such records`: func() Subject {
+			return Subject{Value: "b", Key: 7, Origin: "in.txt"}
+		},
+		`record ({A:1 B:two lines}, from o): boom`: func() Subject {
+			return Subject{Value: struct {
+				A int
+				B string
+			}{1, "two\nlines"}, Origin: "o"}
+		},
+		`record ("` + long[:2*subjectRunes] + `"): boom`:              func() Subject { return Subject{Value: long} },
+		`record ([` + long[:2*(subjectRunes-1)] + `…, key "k"): boom`: func() Subject { return Subject{Value: []any{long}, Key: "k"} },
+		`cannot be shown`:        func() Subject { return Subject{Value: loud{}} },
+		`on one record: boom; g`: func() Subject { panic("so it goes") },
+	} {
+		d := &described{subject: subject}
+		env := &Env{Context: t.Context(), Node: "op", Metrics: new(Metrics), Sleep: func(time.Duration) error { return nil }}
+		err := NewGuard(env, DefaultPolicy()).Each(1, d)
+		if err == nil || !strings.Contains(err.Error(), want) || !utf8.ValidString(err.Error()) {
+			t.Errorf("%v\ndoes not say %s", err, want)
+		}
 	}
 }

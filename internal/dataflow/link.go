@@ -451,6 +451,10 @@ func (s *keyLoop[K, T]) Run(from int) int {
 func (s *keyLoop[K, T]) At() int { return s.at }
 func (s *keyLoop[K, T]) Undo()   {} // nothing is gathered before the key is known
 
+func (s *keyLoop[K, T]) Subject(i int) Subject {
+	return Subject{Value: s.in.Values[i], Origin: s.env.OriginOf(&s.in.Columns)}
+}
+
 func (s *keyLoop[K, T]) Encode(i int) DeadLetter {
 	d := s.link.encode(s.in, i)
 	d.Origin = s.env.OriginOf(&s.in.Columns)

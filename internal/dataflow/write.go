@@ -99,7 +99,7 @@ func (o *writing) giveUp(bad *RecordError) error {
 		return nil
 	default:
 		value, _ := render(o.writer, o.rest, bad.Index)
-		return fmt.Errorf("sink %q cannot write a record (%.100q, from %s): %w; give the sink another error policy to pass over such records",
+		return fmt.Errorf("sink %q cannot write a record (%.100q, from %s): %w; give the sink another error policy (OnError) to pass over such records",
 			env.Node, value, env.OriginOf(c), bad)
 	}
 }

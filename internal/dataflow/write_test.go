@@ -134,7 +134,7 @@ func TestWriteBatchNamesTheSink(t *testing.T) {
 		}
 	}
 	err := WriteBatch(testEnv(), Policy{}, NewStreamLink[int](), &shaky{panics: map[int]int{7: 9}}, &Batch[int]{Values: []int{6, 7}})
-	want := `sink "op" cannot write a record ("7", from o0): user code panicked: 7 is fragile; give the sink another error policy to pass over such records`
+	want := `sink "op" cannot write a record ("7", from o0): user code panicked: 7 is fragile; give the sink another error policy (OnError) to pass over such records`
 	if err == nil || err.Error() != want {
 		t.Errorf("err = %v, want %s", err, want)
 	}

@@ -255,7 +255,7 @@ func TestFailuresFailTheTest(t *testing.T) {
 	start := time.Now()
 	d := topologytest.New(f, b)
 	d.Run()
-	if !strings.Contains(f.text, `operator "bad" failed 3 times on one record: no`) || d.Step() {
+	if !strings.Contains(f.text, `operator "bad" failed 3 times on one record (1, from 0): no; give`) || d.Step() {
 		t.Errorf("a panic: %q", f.text)
 	}
 	if d.Now() == topologytest.Epoch {
