@@ -1,12 +1,15 @@
 package actor
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/troupestream/troupe/internal/storage"
 	"github.com/troupestream/troupe/internal/storage/storagefake"
@@ -71,4 +74,43 @@ func readPartition(t *testing.T, topic *Topic, partition int) []string {
 		t.Fatal(err)
 	}
 	return textsOf(all)
+}
+
+// A record that was compacted keeps the time it arrived at: for consumers, and the lag of
+// their group.
+func TestCompactedRecordsKeepTheirArrival(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
+		ctx, began := context.Background(), time.Now()
+		s := NewSystem(storagefake.New(), WithPartitionLimits(compactLimits()))
+		topic := declare(t, s, "orders", compactedTopic)
+		p := newProducer(t, topic, ProducerOptions{})
+		for i := range 5 {
+			appendPairsTo(t, p, fmt.Sprintf("k%d=x", i), "other=x")
+			time.Sleep(time.Hour)
+		}
+		var late []string
+		consume := func() {
+			c := startConsumer(t, s, ConsumerOptions{}, func(_ context.Context, d *Delivery) error {
+				late = append(late, fmt.Sprint(d.Offset, " after ", time.UnixMilli(d.AppendTime).Sub(began)))
+				return nil
+			})
+			time.Sleep(time.Minute)
+			closeConsumerOK(t, c)
+		}
+		consume()
+		g := testGroup(t, s)
+		must[OffsetPlan](t)(g.Reset(ctx, MoveBy(-8), MoveOptions{}))
+		lag := func() time.Duration { return must[Lag](t)(g.Lag(ctx)).Partitions[0].Age }
+		before := lag()
+		compactTopic(t, topic)
+		if after := lag(); after != before {
+			t.Errorf("the lag was %v, and is %v after a compaction", before, after)
+		}
+		late = nil
+		consume()
+		if got, want := strings.Join(late, ", "), "2 after 1h0m0s, 4 after 2h0m0s, 6 after 3h0m0s, 7 after 3h0m0s, 8 after 4h0m0s, 9 after 4h0m0s"; got != want {
+			t.Errorf("arrived: %s, want %s", got, want)
+		}
+		mustDo(t, p.Close(ctx), s.Close(ctx))
+	})
 }

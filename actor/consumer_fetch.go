@@ -215,7 +215,7 @@ func (l *consumerLane) deliveries(batch *RecordBatch, n, bytes int) []Delivery {
 		if !batch.Next(&r) {
 			break
 		}
-		d := Delivery{Record: r, TopicPartition: l.TopicPartition, Offset: offset, AppendTime: batch.Info.AppendTime, at: offset, Attempt: 1, here: 1, lane: l}
+		d := Delivery{Record: r, TopicPartition: l.TopicPartition, Offset: offset, AppendTime: batch.Appended(), at: offset, Attempt: 1, here: 1, lane: l}
 		if d.Headers = nil; len(r.Headers) > 0 {
 			from := len(headers)
 			headers = append(headers, r.Headers...)

@@ -245,7 +245,7 @@ func (m *rememberedIDs) recallBatch(batch *RecordBatch, exchange string) error {
 		key := m.key(e.MessageID)
 		if m.known[key] == nil {
 			m.known[key] = &rememberedID{}
-			m.remember(key, m.known[key], Confirmation{Queues: len(e.Queues)}, batch.Info.AppendTime)
+			m.remember(key, m.known[key], Confirmation{Queues: len(e.Queues)}, batch.Appended())
 		}
 	}
 	return batch.Err()

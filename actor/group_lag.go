@@ -149,8 +149,27 @@ func (t *Topic) appendTime(ctx context.Context, partition int, offset uint64) (a
 			return 0, 0, err
 		}
 		info, err := codec.ReadInfo(data, codec.DefaultLimits())
+		if err == nil && info.Sparse {
+			info.AppendTime, err = sparseTime(data, offset)
+		}
 		return offset, info.AppendTime, err
 	}
+}
+
+// sparseTime is when the first record from an offset on arrived, of a batch whose records
+// come from several: it was compacted.
+func sparseTime(data []byte, offset uint64) (int64, error) {
+	var b codec.Batch
+	if err := b.Open(data, codec.DefaultLimits()); err != nil {
+		return 0, err
+	}
+	var r codec.Record
+	for at := b.Offset(); b.Next(&r); at = b.Offset() {
+		if at >= offset {
+			return b.Appended(), nil
+		}
+	}
+	return b.Info.AppendTime, b.Err()
 }
 
 // laneStand is where a consumer stands in a partition.

@@ -157,7 +157,7 @@ func (l *replayLane) choose(c *chosen, batch *RecordBatch, n, bytes int) error {
 			continue
 		}
 		d := c.delivery(l, &r, offset)
-		d.AppendTime = batch.Info.AppendTime
+		d.AppendTime = batch.Appended()
 		bytes -= d.size()
 	}
 	return nil

@@ -166,7 +166,7 @@ func (r *Reader[T]) fromBatch() (*Entry[T], error) {
 		return nil, r.behind(l, batch)
 	}
 	l.next = offset + 1
-	return newEntry(r.decode, raw, l.at, offset, batch.Info.AppendTime)
+	return newEntry(r.decode, raw, l.at, offset, batch.Appended())
 }
 
 // behind moves a lane behind a batch: offsets can be missing at its end.
@@ -293,7 +293,7 @@ func (r *Reader[T]) At(ctx context.Context, partition int, offset uint64) (*Entr
 	if !batch.Next(&record) {
 		return nil, fmt.Errorf("topic %s, partition %d, offset %d: %w", r.topic.Name(), partition, offset, batch.Err())
 	}
-	return newEntry(r.decode, record, actor.TopicPartition{Topic: r.topic.Name(), Partition: partition}, offset, batch.Info.AppendTime)
+	return newEntry(r.decode, record, actor.TopicPartition{Topic: r.topic.Name(), Partition: partition}, offset, batch.Appended())
 }
 
 func (r *Reader[T]) missing(ctx context.Context, partition int, offset uint64) error {

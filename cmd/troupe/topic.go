@@ -186,7 +186,11 @@ func arrival(ctx context.Context, t *actor.Topic, partition int, offset uint64) 
 	if err != nil {
 		return "", err
 	}
-	return clock(batch.Info.AppendTime), nil
+	var record actor.Record
+	if !batch.Next(&record) {
+		return "", batch.Err()
+	}
+	return clock(batch.Appended()), nil
 }
 
 func deleteTopic(*flag.FlagSet) action { return deletion("topic", (*actor.System).DeleteTopic) }
