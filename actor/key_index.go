@@ -61,7 +61,9 @@ func (e *KeyConflictError) Is(target error) bool { return target == ErrKeyConfli
 type keyIndex struct {
 	newest  *compaction.Keys // offset and, in the lowest bit, whether it is a tombstone
 	planned *compaction.Keys
-	over    bool // there are more keys than fit
+	low     uint64 // keys whose newest record is before it are not needed
+	forgot  uint64 // and were forgotten up to here
+	over    bool   // there are more keys than fit
 }
 
 func newKeyIndex(bytesMax int) *keyIndex {
@@ -74,7 +76,7 @@ func (x *keyIndex) note(key []byte, tombstone bool, offset uint64) {
 		return
 	}
 	if x.newest.Full() {
-		if _, known := x.newest.Newest(key); !known {
+		if _, known := x.newest.Newest(key); !known && !x.makeRoom() {
 			x.over = true
 			x.newest.Reset()
 			return
@@ -85,6 +87,17 @@ func (x *keyIndex) note(key []byte, tombstone bool, offset uint64) {
 		offset |= 1
 	}
 	x.newest.Note(key, offset)
+}
+
+// makeRoom forgets keys of which there are no records any more, as often as some may have
+// gone: so that takes little of the time that they took to come.
+func (x *keyIndex) makeRoom() bool {
+	if x.forgot == x.low {
+		return false
+	}
+	x.forgot = x.low
+	x.newest.Forget(x.low << 1)
+	return !x.newest.Full()
 }
 
 // noteSections takes in the records of a batch that is stored.
@@ -116,7 +129,7 @@ func (x *keyIndex) check(e *Expected, low uint64) (v verdict, actual uint64, err
 		return refused, NoOffset, fmt.Errorf("%w: declare another topic with KeyIndex, which is for life", ErrNoKeyIndex)
 	}
 	if x.over {
-		return refused, NoOffset, fmt.Errorf("%w: there are more keys than its limit KeyIndexBytes allows: raise it, or add partitions", ErrNoKeyIndex)
+		return refused, NoOffset, fmt.Errorf("%w: there are more keys in the partition than its limit KeyIndexBytes allows: raise it, keep less, or add partitions", ErrNoKeyIndex)
 	}
 	if _, planned := x.planned.Newest(e.Key); planned {
 		return undecided, NoOffset, nil
@@ -138,6 +151,7 @@ func (o *openLog) indexKeys(ctx context.Context, c *partitionConfig) error {
 		return nil
 	}
 	o.keys = newKeyIndex(c.limits.KeyIndexBytes)
+	o.keys.low = o.state.low
 	if o.clean != nil {
 		if err := o.indexLog(ctx, o.clean.log, o.clean.first.Load(), o.clean.last); err != nil {
 			return err

@@ -167,3 +167,28 @@ func TestWithoutAKeyIndex(t *testing.T) {
 	}
 	appendPairsTo(t, p, "e=1")
 }
+
+// Keys of which no record is kept any more take no room.
+func TestTheKeyIndexForgets(t *testing.T) {
+	ctx, l := testContext(t), DefaultPartitionLimits()
+	l.KeyIndexBytes = 4 * 64
+	s := logSystem(t, storagefake.New(), WithPartitionLimits(l))
+	topic := declare(t, s, "orders", TopicConfig{KeyIndex: true})
+	p := newProducer(t, topic, ProducerOptions{})
+	for i := range 100 {
+		if i > 2 {
+			must[Bounds](t)(topic.Trim(ctx, 0, uint64(i-2)))
+		}
+		key := fmt.Sprint("key-", i)
+		must[Ack](t)(p.AppendIf(ctx, 0, expecting(key, NoOffset), pairs(key+"=1")))
+	}
+	if _, err := p.AppendIf(ctx, 0, expecting("key-98", 98), pairs("key-98=2")); err != nil {
+		t.Errorf("a key that is kept: %v", err)
+	}
+	if _, err := p.AppendIf(ctx, 0, expecting("key-98", 98), pairs("key-98=3")); !errors.Is(err, ErrKeyConflict) {
+		t.Errorf("a key with another record: %v", err)
+	}
+	if _, err := p.AppendIf(ctx, 0, expecting("key-1", NoOffset), pairs("key-1=2")); err != nil {
+		t.Errorf("a key that is gone: %v", err)
+	}
+}

@@ -195,6 +195,7 @@ func (p *partition) stored(f *flight) {
 	p.unsaved.bytes += len(f.data)
 	p.compactLooked = Compaction{}
 	if p.keys != nil {
+		p.keys.low = p.state.low
 		p.keys.noteSections(f.sections, f.info.BaseOffset)
 	}
 	p.plan.settleAt(f.info.BaseOffset)

@@ -64,7 +64,7 @@ func (c *consumption) run(ctx context.Context, s *session) error {
 	} else {
 		err = c.alone(ctx, from)
 	}
-	if ctx.Err() != nil { // it was told to stop
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) { // it was told to stop
 		return nil
 	}
 	return err

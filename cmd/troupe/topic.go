@@ -241,36 +241,41 @@ func purgeTopic(f *flag.FlagSet) action {
 				partitions = append(partitions, i)
 			}
 		}
-		for _, i := range partitions { // before anything is dropped
-			if _, err := t.Bounds(ctx, i); err != nil {
+		ends := make([]uint64, len(partitions))
+		for n, i := range partitions { // before anything is dropped
+			if ends[n], err = offsetOf(ctx, t, i, from); err != nil {
 				return err
 			}
 		}
 		all, rows := []purgedJSON{}, [][]string{row("PARTITION", "FIRST", "NEXT", "DROPPED")}
-		for _, i := range partitions {
-			p, err := purge(ctx, t, i, from)
-			if err != nil {
-				return err
+		for n, i := range partitions {
+			p, purgeErr := purge(ctx, t, i, ends[n])
+			if err = purgeErr; err != nil {
+				break // what is gone is told
 			}
 			all, rows = append(all, p), append(rows, row(p.Partition, p.FirstOffset, p.NextOffset, p.Dropped))
 		}
 		if s.json {
-			return s.printJSON(all)
+			return errors.Join(err, s.printJSON(all))
 		}
-		return table(s.out, rows...)
+		return errors.Join(err, table(s.out, rows...))
 	}
 }
 
-func purge(ctx context.Context, t *actor.Topic, i int, before actor.From) (purgedJSON, error) {
+func offsetOf(ctx context.Context, t *actor.Topic, partition int, from actor.From) (uint64, error) {
+	r, err := t.OpenReader(ctx, partition, from)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	return r.Offset(), nil
+}
+
+func purge(ctx context.Context, t *actor.Topic, i int, before uint64) (purgedJSON, error) {
 	was, err := t.Bounds(ctx, i)
 	if err != nil {
 		return purgedJSON{}, err
 	}
-	r, err := t.OpenReader(ctx, i, before)
-	if err != nil {
-		return purgedJSON{}, err
-	}
-	defer r.Close()
-	now, err := t.Trim(ctx, i, r.Offset())
+	now, err := t.Trim(ctx, i, before)
 	return purgedJSON{i, now.First, now.Next, now.First - was.First}, err
 }

@@ -2,7 +2,10 @@
 // of each key is kept. It has no clock and does no I/O.
 package compaction
 
-import "crypto/sha256"
+import (
+	"crypto/sha256"
+	"maps"
+)
 
 // KeyBytes is about what Keys needs for one key, however long that is.
 const KeyBytes = 64
@@ -54,6 +57,11 @@ func (k *Keys) superseded(key []byte, offset uint64) bool {
 func (k *Keys) Newest(key []byte) (offset uint64, known bool) {
 	offset, known = k.newest[digestOf(key)]
 	return offset, known
+}
+
+// Forget forgets the keys whose newest record is before an offset.
+func (k *Keys) Forget(before uint64) {
+	maps.DeleteFunc(k.newest, func(_ digest, offset uint64) bool { return offset < before })
 }
 
 // Reset forgets all.
