@@ -41,13 +41,14 @@ type consumerLane struct {
 	group  *Group // that has given it
 	member string
 	// incarnation is that of the topic: the lane reads and commits nothing of another.
-	incarnation uint64
-	delay       time.Duration // of a delay topic; 0: it is none
-	parking     *parking      // nil: what is parked is not known yet
-	telling     int           // commands to the group under way
-	end         uint64        // of the partition, as far as was looked at; 0: it was not
-	site        *telemetry.Site
-	finishing   bool // no replay begins any more
+	incarnation    uint64
+	delay          time.Duration // of a delay topic; 0: it is none
+	parking        *parking      // nil: what is parked is not known yet
+	parkingChanged bool          // since the group was asked what is parked
+	telling        int           // commands to the group under way
+	end            uint64        // of the partition, as far as was looked at; 0: it was not
+	site           *telemetry.Site
+	finishing      bool // no replay begins any more
 
 	ctx    context.Context // of handlers and the fetcher
 	cancel context.CancelFunc

@@ -214,14 +214,32 @@ func (l *consumerLane) park(d *Delivery, err error) {
 }
 
 // loadParking asks the group what is parked, when nothing that an earlier start of
-// the lane has told it is under way any more.
+// the lane has told it is under way any more; again, if that changes meanwhile.
 func (f *consumerFetch) loadParking() error {
+	for again := true; again; {
+		if err := f.awaitTold(); err != nil {
+			return err
+		}
+		parked, err := f.askParked()
+		if err != nil {
+			return err
+		}
+		if again, err = f.takeParking(parked); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// awaitTold waits until the group has been told all that was to be told.
+func (f *consumerFetch) awaitTold() error {
 	l := f.lane
 	for {
 		l.mu.Lock()
 		if l.telling == 0 {
+			l.parkingChanged = false
 			l.mu.Unlock()
-			break
+			return nil
 		}
 		calm := l.calmness()
 		l.mu.Unlock()
@@ -231,19 +249,26 @@ func (f *consumerFetch) loadParking() error {
 			return f.ctx.Err()
 		}
 	}
+}
+
+func (f *consumerFetch) askParked() ([]group.ParkedKey, error) {
 	ctx, cancel := context.WithTimeout(f.ctx, consumerAsk)
 	defer cancel()
-	parked, err := l.group.parkedIn(ctx, l.TopicPartition)
-	if err != nil {
-		return err
-	}
+	return f.lane.group.parkedIn(ctx, f.lane.TopicPartition)
+}
+
+func (f *consumerFetch) takeParking(parked []group.ParkedKey) (again bool, err error) {
+	l := f.lane
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if f.run != l.run || l.leaving {
-		return context.Canceled
+	switch {
+	case f.run != l.run || l.leaving:
+		return false, context.Canceled
+	case l.parkingChanged:
+		return true, nil
 	}
 	l.parking = newParking(parked)
-	return nil
+	return false, nil
 }
 
 // keyChanged: somebody has done something to a parked key.
@@ -251,7 +276,8 @@ func (l *consumerLane) keyChanged(ref group.KeyRef) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.parking == nil || l.leaving {
-		return // the group will be asked
+		l.parkingChanged = true // the group may have been asked, and is asked again
+		return
 	}
 	l.parking.look(l.parking.hold(ref))
 	l.handOut()

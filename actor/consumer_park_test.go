@@ -574,3 +574,37 @@ func TestManualAckOfAReleasedRecord(t *testing.T) {
 		committedAt(t, s, 2)
 	})
 }
+
+// A release that comes while a member asks its group what is parked is not lost: it is
+// asked again.
+func TestAReleaseWhileParkingIsLoaded(t *testing.T) {
+	bubble(t, func(t *testing.T, s *System) {
+		declare(t, s, "orders", TopicConfig{})
+		publishKeyed(t, s, "k:1", "k:2")
+		n := newSick("k:1")
+		c := startConsumer(t, s, parkingOptions, n.handle)
+		synctest.Wait()
+		n.set(false, "k:1")
+		n.forget()
+		l := (*c.lanes.Load())[0]
+		l.mu.Lock()
+		f := &consumerFetch{lane: l, run: l.run, ctx: l.ctx}
+		l.parking = nil
+		l.mu.Unlock()
+		mustDo(t, f.awaitTold())
+		old := must[[]ParkedKey](t)(f.askParked())
+		g, k := theParkedKey(t, s)
+		mustDo(t, g.Release(context.Background(), k))
+		synctest.Wait()
+		if again := must[bool](t)(f.takeParking(old)); !again {
+			t.Fatal("what was is taken for what is")
+		}
+		mustDo(t, f.loadParking())
+		l.mu.Lock()
+		l.handOut()
+		l.mu.Unlock()
+		synctest.Wait()
+		n.expect(t, "k:1 k:2")
+		closeConsumerOK(t, c)
+	})
+}

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// releaseKey has a key replayed.
+// releaseKey has a key replayed. Its owner is told again if it is already.
 func (g *Group) releaseKey(c ReleaseKey) error {
 	p, k, err := g.mustBeParked(c.Key)
 	if err != nil {
@@ -15,8 +15,8 @@ func (g *Group) releaseKey(c ReleaseKey) error {
 	}
 	if !k.releasing {
 		g.emit(keyReleased{p, c.Key.id()})
-		g.tellKey(p, c.Key.id())
 	}
+	g.tellKey(p, c.Key.id())
 	return nil
 }
 
