@@ -202,6 +202,7 @@ func openFaults(t *testing.T, dir string, opts ...runtime.Option) *runtime.Engin
 	if err != nil {
 		t.Fatal(err)
 	}
+	closedInTheEnd(t, e)
 	return e
 }
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -80,9 +81,18 @@ func topicLife(ctx context.Context, dir string, l *runtimetest.Life) (err error)
 		return err
 	}
 	var published sync.WaitGroup
+	var underWay atomic.Int64
+	moment := func(first bool) { // a life in which each topic has something is of more use
+		if first {
+			underWay.Add(1)
+		}
+		if underWay.Load() == int64(len(topics)) {
+			l.Moment()
+		}
+	}
 	for name, topic := range topics {
 		published.Add(1)
-		begin(func() error { defer published.Done(); return publishLife(ctx, topic, dir, name, l) })
+		begin(func() error { defer published.Done(); return publishLife(ctx, topic, dir, name, l, moment) })
 	}
 	if published.Wait(); l.Last {
 		err = drained(ctx, c, topics[keptTopic], dir)
@@ -135,8 +145,9 @@ func appendTo(dir, name string) (*os.File, error) {
 }
 
 // publishLife publishes numbered records, and writes down what is acknowledged. The last
-// life ends; the others go on until they are killed.
-func publishLife(ctx context.Context, topic *actor.Topic, dir, name string, l *runtimetest.Life) error {
+// life ends; the others go on until they are killed. moment is called after each, and told
+// of the first.
+func publishLife(ctx context.Context, topic *actor.Topic, dir, name string, l *runtimetest.Life, moment func(first bool)) error {
 	f, err := appendTo(dir, "acked-"+name)
 	if err != nil {
 		return err
@@ -146,6 +157,7 @@ func publishLife(ctx context.Context, topic *actor.Topic, dir, name string, l *r
 	if err != nil {
 		return err
 	}
+	var told atomic.Bool
 	for n := 0; ctx.Err() == nil && (!l.Last || n < lastLife); n++ {
 		value := fmt.Sprintf("%d-%06d", l.Number, n)
 		r := &actor.Record{Key: fmt.Appendf(nil, "key-%d", n%topicKeys), Value: []byte(value), Time: actor.NoTime}
@@ -156,7 +168,7 @@ func publishLife(ctx context.Context, topic *actor.Topic, dir, name string, l *r
 			if err != nil && ctx.Err() == nil {
 				panic(err)
 			}
-			l.Moment()
+			moment(!told.Swap(true))
 		}); err != nil {
 			return err
 		}

@@ -92,7 +92,17 @@ func open(t *testing.T, dir string, opts ...runtime.Option) *runtime.Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
+	closedInTheEnd(t, e)
 	return e
+}
+
+// closedInTheEnd sees to it that an engine does not outlive its test, nor its directory.
+func closedInTheEnd(t *testing.T, e *runtime.Engine) {
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		_ = e.Close(ctx) // whoever cares for the error has closed it before
+	})
 }
 
 func TestAKilledJobResumesAtAnyParallelism(t *testing.T) {
