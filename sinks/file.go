@@ -28,7 +28,7 @@ func Lines(path string) topology.Sink[string] {
 // JSONLines writes each record as a line of JSON, by encoding/json and without
 // escaping HTML: fields come in the order of the struct. A record that JSON
 // cannot express (NaN, a channel), or whose own MarshalJSON fails or panics, is
-// an error of that record.
+// an error of that record. Bytes of strings that are not UTF-8 become U+FFFD.
 func JSONLines[T any](path string) topology.Sink[T] {
 	return &fileSink[T]{path: path, newFormat: jsonFormat[T]}
 }

@@ -207,18 +207,19 @@ func TestNDJSONErrorsNameTheLine(t *testing.T) {
 		"\t",
 		`{"net":"us","mag":2,"depth":3}`,
 		`{"net":"hv"} {}`,
+		"{\"net\":\"a\xff\"}",
 	}, "\n"))
 	got, flawed := readAll(t, NDJSON[quakeRow](path), topology.OpenRequest{Split: path})
-	if len(got) != 2 || len(flawed) != 3 {
+	if len(got) != 2 || len(flawed) != 4 {
 		t.Fatalf("got %+v and %v", got, flawed)
 	}
-	for i, where := range []string{":2:12", ":3:8", ":6:14"} {
+	for i, where := range []string{":2:12", ":3:8", ":6:14", ":7:10"} {
 		if flawed[i].Where != path+where {
 			t.Errorf("error %d is %v, want it at %s", i, flawed[i], where)
 		}
 	}
 	got, flawed = readAll(t, NDJSON[quakeRow](path, DisallowUnknown()), topology.OpenRequest{Split: path})
-	if len(got) != 1 || len(flawed) != 4 {
+	if len(got) != 1 || len(flawed) != 5 {
 		t.Fatalf("strictly: %+v and %v", got, flawed)
 	}
 	requireSays(t, flawed[2].Error(), ":5", `unknown field "depth"`)

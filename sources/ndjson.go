@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"unicode/utf8"
 
 	"github.com/troupestream/troupe/internal/dataflow"
 	"github.com/troupestream/troupe/topology"
@@ -12,7 +13,7 @@ import (
 
 // NDJSON reads files with one JSON value per line, by encoding/json. The path
 // may be a pattern, as in "logs/*.ndjson": then every file that matches is a
-// split. Blank lines are left out. A line that is not JSON, or does not fit T, is
+// split. Blank lines are left out. A line that is not JSON, or not UTF-8, or does not fit T, is
 // an error of that record which names file, line and column; one on which T's own
 // UnmarshalJSON fails or panics names file and line.
 func NDJSON[T any](path string, opts ...NDJSONOption) topology.Source[T] {
@@ -36,8 +37,24 @@ func newJSONParser[T any](o *fileOptions) (parser[T], error) {
 		if err := decode(rec.data, &v); err != nil {
 			return v, false, jsonFlaw(rec.data, err)
 		}
+		if !utf8.Valid(rec.data) { // which encoding/json would make something else of
+			return v, false, notText(rec.data)
+		}
 		return v, true, nil
 	}}, nil
+}
+
+// notText finds the first byte that is not UTF-8.
+func notText(data []byte) error {
+	at := 0
+	for at < len(data) {
+		r, n := utf8.DecodeRune(data[at:])
+		if r == utf8.RuneError && n == 1 {
+			break
+		}
+		at += n
+	}
+	return &flaw{column: at + 1, err: errors.New("JSON is UTF-8, and this byte is not")}
 }
 
 func blank(data []byte) bool {
