@@ -80,6 +80,11 @@ type MaxJumpOption time.Duration
 // follow it, if they are as far ahead: then the lowest of their times holds.
 // Unlike MaxDrift it also protects the replay of old data. Without this option
 // any distance will do.
+//
+// A split's first record has none in front of it that could show its date to be
+// wrong. So it does not advance event time by itself: that begins once two records
+// of the split are within d of each other, or, should no two be, with the median of
+// the first 16.
 func MaxJump(d time.Duration) MaxJumpOption { return MaxJumpOption(d) }
 
 func (d MaxJumpOption) eventTime(s *settings) {
@@ -129,9 +134,9 @@ func (e *eventTimer[T]) Run(from int) int {
 		if t < window.MinTime || t > window.MaxTime {
 			panic(fmt.Errorf("the event time %d ms is out of range", t))
 		}
-		mark, _ := e.clock.Watermark()
+		mark, future := e.clock.Observe(t)
 		e.times, e.marks = append(e.times, t), append(e.marks, mark)
-		if e.clock.Observe(t) {
+		if future {
 			e.env.Metrics.Future.Add(1)
 		}
 	}
@@ -191,7 +196,7 @@ func (e *eventTimer[T]) SavePositions() map[string][]byte {
 	saved := map[string][]byte{}
 	for i, id := range e.env.Origins {
 		if s, ok := e.clock.Save(i); ok {
-			saved[id] = appendVarints(nil, s.Newest, int64(s.Suspects), s.Lowest)
+			saved[id] = appendVarints(appendVarints(nil, s.Newest, int64(s.Suspects), s.Lowest), s.First...)
 		}
 	}
 	return saved
@@ -204,11 +209,11 @@ func (e *eventTimer[T]) RestorePositions(saved map[string][]byte) error {
 		if !ok {
 			continue
 		}
-		v, err := readVarints(b, 3)
+		v, err := readVarints(b, 3, 3+watermark.Confirmations-1)
 		if err != nil {
 			return fmt.Errorf("event time of %q: %w", id, err)
 		}
-		e.clock.Restore(i, watermark.OriginState{Newest: v[0], Suspects: int(v[1]), Lowest: v[2]})
+		e.clock.Restore(i, watermark.OriginState{Newest: v[0], Suspects: int(v[1]), Lowest: v[2], First: v[3:]})
 	}
 	return nil
 }
@@ -222,17 +227,16 @@ func appendVarints(dst []byte, v ...int64) []byte {
 	return dst
 }
 
-// readVarints reads n numbers, and nothing else.
-func readVarints(b []byte, n int) ([]int64, error) {
-	v := make([]int64, n)
-	for i := range v {
-		w := 0
-		if v[i], w = binary.Varint(b); w <= 0 {
+// readVarints reads numbers to the end, and fails unless there are so many.
+func readVarints(b []byte, least, most int) (v []int64, err error) {
+	for len(b) > 0 && len(v) < most {
+		n, w := binary.Varint(b)
+		if w <= 0 {
 			return nil, errCorruptState
 		}
-		b = b[w:]
+		v, b = append(v, n), b[w:]
 	}
-	if len(b) > 0 {
+	if len(b) > 0 || len(v) < least {
 		return nil, errCorruptState
 	}
 	return v, nil

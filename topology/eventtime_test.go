@@ -71,6 +71,33 @@ func TestAJumpClosesNoWindow(t *testing.T) {
 	}
 }
 
+// Nothing is in front of a split's first record that would show it to be wrong. It
+// closes no window all the same, whether the split goes on or ends.
+func TestAWrongFirstDateClosesNoWindow(t *testing.T) {
+	for n := range int64(5) {
+		in := topologytest.Input[reading]()
+		s := newSums(topology.Tumbling(ms(10)), 0, 0)
+		s.eventTime = []topology.EventTimeOption{topology.MaxJump(time.Minute)}
+		d := topologytest.New(t, s.topology(in))
+		in.Push(reading{"a", 1 << 40, 1})
+		d.Restore(d.Snapshot())
+		var want []result
+		for i := range n {
+			in.Push(reading{"b", 10 * i, 1})
+			want = append(want, result{"b", 10 * i, 10*i + 10, 1})
+		}
+		if got := plain(s.out.Values()); !slices.Equal(got, want[:max(0, len(want)-1)]) {
+			t.Errorf("%d records: closed %v", n, got)
+		}
+		in.End()
+		start := int64(1<<40) / 10 * 10
+		want = append(want, result{"a", start, start + 10, 1})
+		if got := plain(s.out.Values()); !slices.Equal(got, want) || len(s.late.Values()) > 0 {
+			t.Errorf("%d records: got %v, late %v, want %v", n, got, s.lateOnes(), want)
+		}
+	}
+}
+
 // A silent split holds event time back until it has been silent for long
 // enough, and for ever if nobody said how long that is.
 func TestASilentSplit(t *testing.T) {

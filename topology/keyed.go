@@ -213,7 +213,7 @@ func (c *groupClock) restore(groups keygroup.Range, saved map[string][]byte) err
 		if _, err := fmt.Sscanf(name, "%d-%d", &first, &end); err != nil {
 			return fmt.Errorf("event time of groups %q: %w", name, errCorruptState)
 		}
-		v, err := readVarints(b, 1)
+		v, err := readVarints(b, 1, 1)
 		if err != nil {
 			return fmt.Errorf("event time of groups %q: %w", name, err)
 		}

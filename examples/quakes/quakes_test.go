@@ -209,18 +209,18 @@ func TestRowsAreSorted(t *testing.T) {
 // One date in the future closes no windows, near as it may be to the clock.
 func TestAFutureDateClosesNoWindows(t *testing.T) {
 	lines := strings.SplitAfter(readFile(t, realData), "\n")
-	for _, year := range []int{2018, 2025, 2999} {
-		future := time.Date(year, 12, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
+	for _, c := range []struct{ year, line int }{{2018, 100}, {2025, 100}, {2999, 100}, {2018, 0}, {2999, 0}} {
+		future := time.Date(c.year, 12, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
 		wrong := fmt.Sprintf(`{"net":"xx","time":%d,"mag":1,"depth":1}`+"\n", future)
 		dir := t.TempDir()
 		in := filepath.Join(dir, "in")
-		text := strings.Join(slices.Insert(slices.Clone(lines), 100, wrong), "")
+		text := strings.Join(slices.Insert(slices.Clone(lines), c.line, wrong), "")
 		if err := os.WriteFile(in, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		_, f := quakes(t, dir, in)
 		if onTime, late, bad := f.lines(); onTime != 1410 || late != 298 || bad != 0 {
-			t.Errorf("with one quake in %d: %d on time, %d late, %d bad", year, onTime, late, bad)
+			t.Errorf("with one quake in %d before line %d: %d on time, %d late, %d bad", c.year, c.line+1, onTime, late, bad)
 		}
 	}
 }

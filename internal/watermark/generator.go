@@ -1,5 +1,7 @@
 package watermark
 
+import "slices"
+
 // Rules say how a Generator makes watermarks of event times. All of them are
 // in milliseconds.
 type Rules struct {
@@ -10,7 +12,8 @@ type Rules struct {
 }
 
 // Confirmations is how many records in a row must lie beyond Rules.Jump for
-// their times to be believed.
+// their times to be believed, and after how many first ones of an origin, no two of
+// them within Rules.Jump of each other, one is believed all the same.
 const Confirmations = 16
 
 // Generator makes watermarks by bounded out-of-orderness, for each origin (split
@@ -29,11 +32,12 @@ type Generator struct {
 }
 
 type origin struct {
-	newest   int64 // newest time that was accepted; Min when there is none
-	suspects int   // records in a row that were too far ahead
-	lowest   int64 // of those
-	seen     bool  // since the last Tick
-	quiet    int64 // how long there has been nothing
+	newest   int64   // newest time that was accepted; Min when there is none
+	first    []int64 // times of the first records, until one can be accepted
+	suspects int     // records in a row that were too far ahead
+	lowest   int64   // of those
+	seen     bool    // since the last Tick
+	quiet    int64   // how long there has been nothing
 	idle     bool
 	ended    bool
 }
@@ -60,16 +64,21 @@ func (g *Generator) Begin(origin int, now int64) {
 	}
 }
 
-// Observe takes the event time of the next record. future says that it is too
-// far ahead of the clock to be believed.
-func (g *Generator) Observe(time int64) (future bool) {
+// Observe takes the event time of the next record, and returns the watermark that
+// the records in front of it have brought about. future says that the time is too far
+// ahead of the clock to be believed.
+func (g *Generator) Observe(time int64) (mark int64, future bool) {
+	mark = g.combined
 	if g.rules.Drift > 0 && time > g.now+g.rules.Drift {
-		return true
+		return mark, true
 	}
 	o := g.at
-	if g.rules.Jump > 0 && o.newest != Min && time > o.newest+g.rules.Jump {
+	if g.rules.Jump > 0 && (o.newest == Min || time > o.newest+g.rules.Jump) {
+		if o.newest == Min {
+			return g.doubt(o, time), false
+		}
 		if time = o.suspect(time); time == Min {
-			return false
+			return mark, false
 		}
 	}
 	o.suspects = 0
@@ -77,7 +86,38 @@ func (g *Generator) Observe(time int64) (future bool) {
 		o.newest = time
 		g.combined = max(g.combined, min(g.of(o), g.others))
 	}
-	return false
+	return mark, false
+}
+
+func (g *Generator) accept(o *origin, newest int64) {
+	o.newest = newest
+	g.combined = max(g.combined, min(g.of(o), g.others))
+}
+
+// doubt is Observe for the first records of an origin. There is no time yet that a
+// wrong one would be too far ahead of: so none counts until another confirms it. The
+// record that does comes behind those it confirms, and its mark says so; where all
+// are in order the watermark is what it would be without doubts, at every record.
+func (g *Generator) doubt(o *origin, time int64) (mark int64) {
+	for _, t := range o.first {
+		if max(t, time)-min(t, time) <= g.rules.Jump {
+			o.newest = max(o.newest, t)
+		}
+	}
+	mark = g.combined
+	if o.newest == Min {
+		if o.first = append(o.first, time); len(o.first) == Confirmations {
+			slices.Sort(o.first) // no two agree: the median is as good as any
+			g.accept(o, o.first[(Confirmations-1)/2])
+			o.first = nil
+		}
+		return mark
+	}
+	o.first = nil
+	g.accept(o, o.newest)
+	mark = g.combined
+	g.accept(o, max(o.newest, time))
+	return mark
 }
 
 // suspect notes a record that is far ahead, and returns the time to accept once
@@ -165,17 +205,22 @@ func (g *Generator) NextTick() (int64, bool) {
 type OriginState struct {
 	Newest, Lowest int64
 	Suspects       int
+	First          []int64 // at most Confirmations-1; Newest is Min then
 }
 
 // Save returns the state of an origin; false when it has none yet.
 func (g *Generator) Save(origin int) (OriginState, bool) {
 	o := &g.origins[origin]
-	return OriginState{o.newest, o.lowest, o.suspects}, o.newest != Min
+	return OriginState{o.newest, o.lowest, o.suspects, slices.Clone(o.first)}, o.newest != Min || len(o.first) > 0
 }
 
-// Restore puts an origin where it was.
+// Restore puts an origin where it was. Times that waited for others count at once
+// where Rules.Jump is not set any more.
 func (g *Generator) Restore(origin int, s OriginState) {
 	o := &g.origins[origin]
-	o.newest, o.lowest, o.suspects = s.Newest, s.Lowest, s.Suspects
+	o.newest, o.lowest, o.suspects, o.first = s.Newest, s.Lowest, s.Suspects, slices.Clone(s.First)
+	if g.rules.Jump == 0 && len(o.first) > 0 {
+		o.newest, o.first = max(o.newest, slices.Max(o.first)), nil
+	}
 	g.combine()
 }

@@ -16,7 +16,7 @@ func feed(g *Generator, origin int, now int64, times ...int64) {
 	}
 }
 
-func wantMark(t *testing.T, g *Generator, time int64, idle bool) {
+func wantMark(t rapid.TB, g *Generator, time int64, idle bool) {
 	t.Helper()
 	if got, gotIdle := g.Watermark(); got != time || gotIdle != idle {
 		t.Fatalf("watermark %d, idle %v; want %d, %v", got, gotIdle, time, idle)
@@ -171,7 +171,7 @@ func TestARecordFarAheadDoesNotMoveTheWatermark(t *testing.T) {
 		future bool
 		want   int64
 	}{{100, false, 99}, {6001, true, 99}, {1 << 50, true, 99}, {6000, false, 5999}} {
-		if future := g.Observe(c.time); future != c.future {
+		if _, future := g.Observe(c.time); future != c.future {
 			t.Errorf("%d is future: %v", c.time, future)
 		}
 		wantMark(t, g, c.want, false)
@@ -180,7 +180,7 @@ func TestARecordFarAheadDoesNotMoveTheWatermark(t *testing.T) {
 
 func TestAJumpNeedsConfirmation(t *testing.T) {
 	g := NewGenerator(Rules{Jump: 100}, 1)
-	feed(g, 0, 0, 1000) // the first record is taken at its word
+	feed(g, 0, 0, 1000, 1000)
 	wantMark(t, g, 999, false)
 	far := func(n int) {
 		for i := range n {
@@ -196,6 +196,47 @@ func TestAJumpNeedsConfirmation(t *testing.T) {
 	wantMark(t, g, 5000-(Confirmations-2)-1, false) // the lowest of them
 	feed(g, 0, 0, 5050)
 	wantMark(t, g, 5049, false)
+}
+
+// Wrong dates in front of an origin's right ones change nothing, as long as no two of
+// them agree: event time is what it is without them, wherever it was restarted.
+func TestWrongDatesAtTheBeginning(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		rules := Rules{Bound: rapid.Int64Range(0, 20).Draw(t, "bound"), Jump: 100}
+		g, plain := NewGenerator(rules, 1), NewGenerator(Rules{Bound: rules.Bound}, 1)
+		for i := range rapid.Int64Range(0, Confirmations-2).Draw(t, "wrong") {
+			feed(g, 0, 0, 1<<40+i*1000)
+			wantMark(t, g, Min, false)
+		}
+		for i, at := range rapid.SliceOfN(rapid.Int64Range(5000, 5000+rules.Jump), 2, 20).Draw(t, "right") {
+			if rapid.IntRange(0, 3).Draw(t, "restart") == 0 {
+				g = restarted(g, rules)
+			}
+			g.Begin(0, 0)
+			plain.Begin(0, 0)
+			got, _ := g.Observe(at)
+			if want, _ := plain.Observe(at); got != want {
+				t.Fatalf("record %d: the mark is %d, want %d", i, got, want)
+			}
+		}
+	})
+}
+
+func TestFirstTimesThatNeverAgree(t *testing.T) {
+	g := NewGenerator(Rules{Jump: 100}, 1)
+	for i := range int64(Confirmations) {
+		wantMark(t, g, Min, false)
+		feed(g, 0, 0, 1000*(Confirmations-i))
+	}
+	wantMark(t, g, 1000*Confirmations/2-1, false)
+}
+
+func TestFirstTimesCountOnceJumpsMayBeOfAnyLength(t *testing.T) {
+	g := NewGenerator(Rules{Jump: 100}, 1)
+	feed(g, 0, 0, 1000)
+	wantMark(t, g, Min, false)
+	g = restarted(g, Rules{})
+	wantMark(t, g, 999, false)
 }
 
 // Whatever happens, the watermark never moves back, never passes the slowest
