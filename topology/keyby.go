@@ -8,7 +8,8 @@ import (
 // KeyBy gives every record a key and brings all records of a key to the same
 // task; state and windows need that. Parallelism sets the number of tasks that
 // the keys are divided among. A key is a string, a number, a boolean, or an
-// array or struct of those.
+// array or struct of those. A record whose key is or holds a NaN fails like one on
+// which key panics.
 func KeyBy[K comparable, T any](s Stream[T], name string, key func(T) K, opts ...KeyByOption) Keyed[K, T] {
 	o := add(s.b, "key-by", name, dataflow.Exchange, gather(opts, KeyByOption.keyBy), s.ref)
 	o.node.Bounded = true

@@ -27,7 +27,8 @@ func HashUint(v uint64) uint64 {
 //
 // Strings and types made of bytes are hashed by HashBytes, integers and
 // booleans by HashUint of their value, whatever their width. 0 and -0 are one
-// key; so are all NaNs, although Go's maps never find one again. Arrays and
+// key. All NaNs have one hash, but are no keys, since none equals itself: see
+// MayDifferFromItself. Arrays and
 // structs combine the hashes of what they hold, in order. Keys that hold
 // pointers, interfaces or channels, and times (whose equality depends on their
 // zone) are refused with an ErrType.
@@ -43,6 +44,26 @@ func Hasher[K comparable]() (func(K) uint64, error) {
 		return f, nil
 	}
 	return nil, refuse(t.String(), t, "a key is a string, a number, a boolean, or an array or struct of those")
+}
+
+// MayDifferFromItself says whether there are keys of this type that do not equal
+// themselves, and so can never be found again: those that are, or hold, a NaN.
+func MayDifferFromItself[K comparable]() bool { return holdsFloat(reflect.TypeFor[K]()) }
+
+func holdsFloat(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Float32, reflect.Float64, reflect.Complex64, reflect.Complex128, reflect.Interface:
+		return true
+	case reflect.Array:
+		return t.Len() > 0 && holdsFloat(t.Elem())
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if holdsFloat(t.Field(i).Type) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func stringHasher[K comparable]() func(K) uint64 {

@@ -170,3 +170,24 @@ func BenchmarkHash(b *testing.B) {
 	b.Run("int", func(b *testing.B) { benchHash(b, 12345) })
 	b.Run("pair", func(b *testing.B) { benchHash(b, pair{"user-123", 5, true}) })
 }
+
+func TestMayDifferFromItself(t *testing.T) {
+	type named float32
+	type deep struct {
+		N int
+		A [2]struct{ F named }
+	}
+	for _, c := range []struct {
+		what      string
+		got, want bool
+	}{
+		{"string", MayDifferFromItself[string](), false}, {"int", MayDifferFromItself[int](), false},
+		{"bytes", MayDifferFromItself[[8]byte](), false}, {"no floats", MayDifferFromItself[struct{ A, B string }](), false},
+		{"none", MayDifferFromItself[[0]float64](), false}, {"float", MayDifferFromItself[float64](), true},
+		{"named", MayDifferFromItself[named](), true}, {"deep inside", MayDifferFromItself[deep](), true},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: %v", c.what, c.got)
+		}
+	}
+}

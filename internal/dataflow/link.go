@@ -1,10 +1,12 @@
 package dataflow
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"unsafe"
 
+	"github.com/troupestream/troupe/internal/codec"
 	"github.com/troupestream/troupe/internal/keygroup"
 	"github.com/troupestream/troupe/internal/watermark"
 )
@@ -317,15 +319,19 @@ type KeyedLink[K comparable, T any] struct {
 	hash   func(K) uint64
 	policy Policy
 	encode func(*Batch[T], int) DeadLetter
+	nan    bool // a key can be one that does not equal itself
 	pool   sync.Pool
 }
 
+// errKeyNaN: no state of such a key could ever be found again.
+var errKeyNaN = errors.New("the key is, or holds, a NaN, which equals no key, itself included: give such records another key, or filter them out")
+
 // NewKeyedLink returns a link for records of type T, keyed by key. The hash
 // must be stable: key groups, and with them stored state, depend on it. encode
-// renders a record whose key function panicked.
+// renders a record whose key function panicked, or gave a key that holds a NaN.
 func NewKeyedLink[K comparable, T any](key func(T) K, hash func(K) uint64, p Policy,
 	encode func(*Batch[T], int) DeadLetter) *KeyedLink[K, T] {
-	return &KeyedLink[K, T]{key: key, hash: hash, policy: p, encode: encode,
+	return &KeyedLink[K, T]{key: key, hash: hash, policy: p, encode: encode, nan: codec.MayDifferFromItself[K](),
 		pool: sync.Pool{New: func() any { return new(KeyedBatch[K, T]) }}}
 }
 
@@ -435,6 +441,9 @@ func (s *keyLoop[K, T]) Run(from int) int {
 	for i := from; i < len(values); i++ {
 		s.at = i
 		k := key(values[i])
+		if s.link.nan && k != k {
+			panic(errKeyNaN)
+		}
 		h := hash(k)
 		p := s.pending[s.owner[keygroup.Of(h, groups)]]
 		if plain {
