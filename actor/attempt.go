@@ -109,10 +109,29 @@ func (a *attempt) now() time.Time { return time.Now() }
 // incarnation is the job's fencing epoch.
 func (a *attempt) incarnation() uint64 { return a.store.Incarnation() }
 
-// close lets go of what the attempt has open. Nothing of it runs any more.
-func (a *attempt) close() {
+// closeFailed tells of a source or sink that could not be closed. A job that goes on
+// from its last checkpoint has lost nothing by it.
+func (a *attempt) closeFailed(err error) {
+	a.sys.log.Warn("what the job reads or writes could not be closed", "job", a.spec.Name, "error", err)
+}
+
+// closeFailedLast tells of it behind the last checkpoint, which has committed all
+// results: so the job has succeeded, and yet whatever the sink left for its Close
+// may be missing.
+func (a *attempt) closeFailedLast(err error) {
+	a.sys.log.Error("the job is complete, but what it reads or writes could not be closed: look whether all of its results are there",
+		"job", a.spec.Name, "error", err)
+}
+
+// close lets go of what the attempt has open. Nothing of it runs any more. complete:
+// it ends behind its last checkpoint.
+func (a *attempt) close(complete bool) {
+	failed := a.closeFailed
+	if complete {
+		failed = a.closeFailedLast
+	}
 	if a.ready != nil {
-		a.ready.close()
+		a.ready.close(failed)
 	}
 	if a.store != nil {
 		_ = a.store.Close()

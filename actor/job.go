@@ -250,11 +250,12 @@ func (j *job) pause() time.Duration {
 }
 
 // permanent says whether a failure would repeat itself: user code that keeps
-// failing on a record, a record that nobody can read, an owner that was replaced.
+// failing on a record, a record that nobody can read, a source that cannot be
+// resumed, an owner that was replaced.
 func permanent(err error) bool {
 	var user *dataflow.Failure
 	var record *dataflow.RecordError
-	return errors.As(err, &user) || errors.As(err, &record) || errors.Is(err, storage.ErrFenced)
+	return errors.As(err, &user) || errors.As(err, &record) || errors.Is(err, storage.ErrFenced) || errors.Is(err, errNoPosition)
 }
 
 // end ends the attempt. The outcome is reported when nothing of it is left; a
@@ -351,10 +352,10 @@ func (j *job) waitForBackground() {
 // and then calls done.
 func (j *job) release(done func()) {
 	j.releasing = true
-	a := j.attempt
+	a, complete := j.attempt, j.outcome != nil && (j.outcome.Finished || j.outcome.Stopped)
 	work := func(context.Context) {
 		a.group.Wait()
-		a.close()
+		a.close(complete)
 		done()
 	}
 	if !j.sys.Go(work) { // it was closed without waiting for this job

@@ -52,10 +52,13 @@ func (t *readyTask) title(p *dataflow.Plan) string {
 	return fmt.Sprintf("task %s (%s)", t.name, strings.Join(names, ", "))
 }
 
-// close lets go of what the tasks have open.
-func (r *readyTasks) close() {
+// close lets go of what the tasks have open, and tells of each that could not be
+// closed. Nothing depends on it any more.
+func (r *readyTasks) close(failed func(error)) {
 	for _, t := range r.tasks {
-		_ = t.close()
+		if err := t.close(); err != nil {
+			failed(err)
+		}
 	}
 }
 
@@ -159,7 +162,13 @@ func (a *attempt) planTasks(ctx context.Context, finished bool) (map[*dataflow.N
 		if n.Role != dataflow.Source {
 			continue
 		}
-		if err := a.call(n, func() (err error) { splits[n], err = n.Source.Splits(ctx); return err }); err != nil && !finished {
+		err := a.call(n, func() (err error) {
+			if splits[n], err = n.Source.Splits(ctx); err == nil {
+				err = checkSplits(splits[n])
+			}
+			return err
+		})
+		if err != nil && !finished {
 			return nil, err
 		}
 		counts[n.ID] = len(splits[n])
@@ -167,6 +176,22 @@ func (a *attempt) planTasks(ctx context.Context, finished bool) (map[*dataflow.N
 	plan, err := dataflow.NewPlan(a.spec.Nodes, a.spec.Parallelism, counts)
 	a.plan = plan
 	return splits, err
+}
+
+// checkSplits refuses splits that cannot be told apart: what a checkpoint knows of
+// one it keeps by its id.
+func checkSplits(ids []string) error {
+	seen := make(map[string]bool, len(ids))
+	for i, id := range ids {
+		if id == "" {
+			return fmt.Errorf("its Splits has returned an empty id, at index %d of %d: every split needs one, and the same each time", i, len(ids))
+		}
+		if seen[id] {
+			return fmt.Errorf("its Splits has returned the id %.100q twice: give every split its own, since positions are kept by them", id)
+		}
+		seen[id] = true
+	}
+	return nil
 }
 
 // candidates are the checkpoints to restore from, best first; a nil one stands
@@ -329,7 +354,7 @@ func (a *attempt) restore(ctx context.Context, m *checkpoint.Manifest, splits ma
 		err = b.buildAll(r, func(c *dataflow.Chain) bool { return c.Sink != nil })
 	}
 	if err != nil {
-		r.close()
+		r.close(a.closeFailed)
 		return nil, err
 	}
 	return r, nil
@@ -526,7 +551,7 @@ func (b *taskBuilder) buildSink(r readyTask, c *dataflow.Chain, index int, in in
 	}
 	env := &dataflow.Env{Context: a.ctx, Job: a.spec.Name, Node: n.Name, Task: index, Tasks: c.Parallelism, Origins: c.Origins(),
 		Now: a.now, Metrics: a.spec.Counters.Of(n.Name, index), DeadLetter: a.letters.put, Warn: a.sys.log.Warn}
-	r.sinks, r.close, r.writes = true, w.Close, n.Topic
+	r.sinks, r.close, r.writes = true, func() error { return n.Call(w.Close) }, n.Topic
 	s := &sink{attempt: a, name: r.name, node: n, index: index, env: env, writer: w, in: in,
 		aligner: newAlignment(a, len(in.channels)), times: watermark.NewTracker(len(in.channels))}
 	if dataflow.TopicOf(n.Sink) == "" { // a topic's writer makes a span for each partition, when it appends
@@ -741,8 +766,11 @@ func (b *taskBuilder) absentSplits(n *dataflow.Node) map[string][]byte {
 func (s *source) closeReaders() error {
 	var errs []error
 	for _, sp := range s.splits {
-		if sp.reader != nil {
-			errs = append(errs, sp.reader.Close())
+		if sp.reader == nil {
+			continue
+		}
+		if err := s.node.Call(sp.reader.Close); err != nil {
+			errs = append(errs, fmt.Errorf("split %q of %w", sp.id, err))
 		}
 	}
 	return errors.Join(errs...)

@@ -313,6 +313,9 @@ func nextPortion(portion, most, records int, took time.Duration) int {
 // processed notes how far the split has come, and lets its reader go on.
 func (s *source) processed(f *filled) error {
 	sp := s.splits[f.split]
+	if f.position == nil && f.records > 0 && s.attempt.spec.ExactlyOnce {
+		return fmt.Errorf("source %q, split %q: %w", s.node.Name, sp.id, errNoPosition)
+	}
 	sp.position = f.position
 	sp.lag.Store(f.lag)
 	if s.unsent++; s.unsent >= parcelsPerFlush {
@@ -325,6 +328,10 @@ func (s *source) processed(f *filled) error {
 	sp.tokens <- struct{}{}
 	return nil
 }
+
+// errNoPosition: a reader has returned records and does not say where it is.
+var errNoPosition = errors.New("its reader's Position is nil behind records it has returned, so a resumed job would read them again: " +
+	"return what Open needs to go on behind them, or run the job without ExactlyOnce")
 
 // stumbled deals with what the reader reported behind its last batch.
 func (s *source) stumbled(f *filled) error {

@@ -50,6 +50,8 @@ type SinkWriter[T any] interface {
 	// bytes that Prepare returned. It may never come, if the job dies first:
 	// Open is then given those bytes and must commit what they promise.
 	Commit(ctx context.Context, checkpoint uint64) error
+	// Close lets go of what the writer holds. Its error is logged; it does not
+	// change how the job has ended, since nothing is left to commit by then.
 	Close() error
 }
 

@@ -31,7 +31,8 @@ const (
 // Source is where records come in. It consists of splits, which are read
 // independently, each from a position that it can be resumed at.
 type Source[T any] interface {
-	// Splits lists the splits. Their ids are stable: positions are kept by them.
+	// Splits lists the splits. Their ids are stable, no two are the same, and none
+	// is empty: positions are kept by them. Others are refused.
 	Splits(ctx context.Context) ([]string, error)
 	Open(ctx context.Context, r OpenRequest) (SourceReader[T], error)
 }
@@ -48,10 +49,13 @@ type SourceReader[T any] interface {
 	// not name the source: whoever calls does.
 	Read(ctx context.Context, b *Batch[T], max int) error
 	// Position is where to resume behind what Read has appended so far, and
-	// behind what it passed over.
+	// behind what it passed over. Nil stands for where Start says: a job that
+	// resumes there reads it all again, so it is refused behind a record under
+	// ExactlyOnce. An empty one that is not nil is a position like others.
 	Position() []byte
 	// Lag is how many records are known to wait behind the position, or -1.
 	Lag() int64
+	// Close lets go of what the reader holds. Its error is logged.
 	Close() error
 }
 

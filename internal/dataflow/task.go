@@ -1,7 +1,6 @@
 package dataflow
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -439,11 +438,11 @@ func (t *Task) CommitSinks(ctx context.Context, checkpoint uint64) error {
 
 // Close closes the inline sinks.
 func (t *Task) Close() error {
-	var first error
+	var errs []error
 	for _, s := range t.sinks {
 		if s.writer != nil {
-			first = cmp.Or(first, s.node.Call(s.writer.Close))
+			errs = append(errs, s.node.Call(s.writer.Close))
 		}
 	}
-	return first
+	return errors.Join(errs...)
 }

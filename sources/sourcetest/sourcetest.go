@@ -92,6 +92,12 @@ func (h *Harness[T]) splitsAreStable(t *testing.T) {
 	if !slices.Equal(first, again) {
 		t.Errorf("Splits returned %q and then %q", first, again)
 	}
+	if slices.Contains(first, "") {
+		t.Errorf("Splits returned an empty id: %q", first)
+	}
+	if sorted := slices.Sorted(slices.Values(first)); len(slices.Compact(sorted)) != len(first) {
+		t.Errorf("Splits returned an id twice: %q", first)
+	}
 	if len(first) != len(c.Want) {
 		t.Errorf("there are splits %q, want %d", first, len(c.Want))
 	}
@@ -169,6 +175,9 @@ func (h *Harness[T]) resumeEverywhere(t *testing.T, c Case[T], s string, size in
 
 		b := new(topology.Batch[T])
 		err := first.Read(deadline(t), b, size)
+		if b.Len() > 0 && first.Position() == nil {
+			t.Fatalf("split %q: the position is nil behind %d records", s, read+b.Len())
+		}
 		read, ended = read+b.Len(), err == io.EOF
 		if err != nil && !ended {
 			t.Fatalf("split %q after %d records: %v", s, read, err)
