@@ -3,6 +3,7 @@ package actor
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -103,6 +104,30 @@ func (a *attempt) fail(task string, err error) {
 		a.sys.Send(a.job, attemptFailed{attempt: a.number, task: task, err: err})
 	}
 }
+
+// preparing calls a sink's Prepare with a context that ends when the checkpoint has
+// had its time. The time counts from the call: a barrier that was late, since there
+// was much to do in front of it, is not the sink's fault.
+func (a *attempt) preparing(ctx context.Context, number uint64, prepare func(context.Context) error) error {
+	limit := a.spec.Checkpoints.Timeout
+	if limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, errPrepareLate)
+		defer cancel()
+	}
+	err := prepare(ctx)
+	switch {
+	case err == nil:
+		return nil
+	case context.Cause(ctx) == errPrepareLate:
+		return fmt.Errorf("prepare checkpoint %d: %w (%v): %w", number, errPrepareLate, limit, err)
+	default:
+		return fmt.Errorf("prepare checkpoint %d: %w", number, err)
+	}
+}
+
+// errPrepareLate ends the context of a Prepare.
+var errPrepareLate = errors.New("it took longer than CheckpointTimeout")
 
 func (a *attempt) now() time.Time { return time.Now() }
 

@@ -3,6 +3,7 @@ package actor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -155,6 +156,11 @@ func (c *coordinator) advance() {
 		c.tell(c.tasks, checkpointAborted{number: given.Number})
 		c.waiting = append(c.begun[given.Number], c.waiting...)
 		delete(c.begun, given.Number)
+		if n := c.core.Exhausted(); n > 0 {
+			c.attempt.fail("coordinator", fmt.Errorf("%d checkpoints in a row were given up, the last one being: %w; "+
+				"see what those tasks wait for, or raise CheckpointTimeout or CheckpointFailures", n, err))
+			return
+		}
 	}
 	// One manifest is written at a time, so a checkpoint begins only when the
 	// one before it is complete.

@@ -12,7 +12,7 @@ import (
 // for something else.
 func TestACheckpointServesThoseWhoAskedBeforeItBegan(t *testing.T) {
 	now := time.UnixMilli(0)
-	c := &coordinator{core: checkpoint.NewCoordinator(checkpoint.Config{}, 1, 0, now), begun: map[uint64][]asked{}}
+	c := &coordinator{core: checkpoint.NewCoordinator(checkpoint.Config{}, []string{"only"}, 0, now), begun: map[uint64][]asked{}}
 	answered := map[string]uint64{}
 	ask := func(who string, r checkpoint.Request) {
 		c.request(requestCheckpoint{request: r, answer: func(m checkpoint.Manifest, _ error) { answered[who] = m.Checkpoint }})

@@ -791,7 +791,11 @@ func (s *source) lag() int64 {
 
 // newCoordinatorActor returns the coordinator of an attempt.
 func newCoordinatorActor(a *attempt, r *readyTasks) *coordinator {
-	c := &coordinator{attempt: a, core: checkpoint.NewCoordinator(a.spec.Checkpoints, len(r.tasks), a.lastNumber, a.now()),
+	var names []string
+	for _, t := range r.tasks {
+		names = append(names, t.name)
+	}
+	c := &coordinator{attempt: a, core: checkpoint.NewCoordinator(a.spec.Checkpoints, names, a.lastNumber, a.now()),
 		begun: map[uint64][]asked{}, ended: map[string]bool{},
 		commits: map[uint64]map[string]bool{}, manifest: a.manifest, retained: a.retained}
 	for _, t := range r.tasks {

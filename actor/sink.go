@@ -136,10 +136,14 @@ func (s *sink) heed(i int, p *parcel) {
 
 func (s *sink) prepare(number uint64) {
 	s.background(func(ctx context.Context) func() {
-		state, err := s.writer.Prepare(ctx, number)
+		var state []byte
+		err := s.attempt.preparing(ctx, number, func(ctx context.Context) (err error) {
+			state, err = s.writer.Prepare(ctx, number)
+			return err
+		})
 		return func() {
 			if err != nil {
-				s.fail(fmt.Errorf("prepare checkpoint %d: %w", number, err))
+				s.fail(err)
 				return
 			}
 			s.prepared(number, state)

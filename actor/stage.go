@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -147,12 +148,14 @@ func (c *taskCore) completed(number uint64) {
 
 // snapshot takes the task's part of a checkpoint.
 func (c *taskCore) snapshot(number uint64, part checkpoint.Part) {
-	states, err := c.task.PrepareSinks(c.attempt.ctx, number)
+	err := c.attempt.preparing(c.attempt.ctx, number, func(ctx context.Context) (err error) {
+		part.Sinks, err = c.task.PrepareSinks(ctx, number)
+		return err
+	})
 	if err != nil {
-		c.fail(fmt.Errorf("prepare checkpoint %d: %w", number, err))
+		c.fail(err)
 		return
 	}
-	part.Sinks = states
 	c.snap.begin(number, part)
 }
 

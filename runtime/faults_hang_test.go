@@ -260,3 +260,40 @@ func TestAJobThatFailsAndHangsIsGivenUp(t *testing.T) {
 		t.Errorf("it has begun again: %+v, %v", r, err)
 	}
 }
+
+// dragging is a sink whose Prepare returns when its context has ended, and says so.
+type dragging struct{ hangingSink }
+
+func (s dragging) Open(context.Context, topology.SinkOpen) (topology.SinkWriter[int], error) {
+	return draggingWriter{hangingWriter(s.hangingSink)}, nil
+}
+
+type draggingWriter struct{ hangingWriter }
+
+func (w draggingWriter) Prepare(ctx context.Context, _ uint64) ([]byte, error) {
+	w.at("dragging Prepare")
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// A job whose sink never prepares comes to an end, with an error that names it.
+func TestAJobWhoseCheckpointsNeverCompleteFails(t *testing.T) {
+	for where, want := range map[string]string{
+		"":                 `sink "out": prepare checkpoint 1: it took longer than CheckpointTimeout (5ms): context deadline exceeded`,
+		"dragging Prepare": `it hangs in sink "out"; it was to end for this: 2 checkpoints in a row were given up, the last one being: checkpoint 2 was given up after 5ms: out-0 of 2 tasks have not contributed`,
+	} {
+		t.Run(where, func(t *testing.T) {
+			h := newHang(where)
+			b := topology.New("dragging")
+			topology.To(topology.From(b, "in", topology.Source[int](&stuckSource{hang: h})), "out", dragging{hangingSink{h}})
+			e := openFaults(t, t.TempDir())
+			_, err := e.Run(within(t), b, runtime.Parallelism(1), runtime.Restarts(0, 0), runtime.CheckpointEvery(0),
+				runtime.CheckpointTimeout(5*time.Millisecond), runtime.CheckpointFailures(2), runtime.KillTimeout(10*time.Millisecond))
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("err = %v\nwant %s", err, want)
+			}
+			closeEngine(t, e)
+			close(h.release)
+		})
+	}
+}

@@ -109,7 +109,7 @@ func (j *Job) spec() *actor.JobSpec {
 	return &actor.JobSpec{
 		Name: j.name, Nodes: j.graph.Nodes(), Graph: j.drawing, KeyGroups: j.graph.KeyGroups(),
 		Letters: j.graph.DeadLetterTopics(), Parallelism: c.parallelism, BatchSize: c.batchSize, Window: c.window,
-		ExactlyOnce: c.exactly, Checkpoints: checkpoint.Config{Interval: c.every, Timeout: c.timeout},
+		ExactlyOnce: c.exactly, Checkpoints: checkpoint.Config{Interval: c.every, Timeout: c.timeout, Failures: c.timeouts},
 		RetainedCheckpoints: c.retained,
 		Restarts:            actor.Restarts{Max: c.restarts, Backoff: c.backoff, BackoffMax: c.backoffMax},
 		KillTimeout:         c.killTimeout,

@@ -23,7 +23,8 @@ const (
 	DefaultBatchSize         = 512              // records
 	DefaultCheckpointEvery   = 10 * time.Second // between the beginnings of two checkpoints
 	DefaultCheckpointTimeout = time.Minute
-	DefaultRetained          = 3 // checkpoints
+	DefaultCheckpointFails   = 10 // given up in a row
+	DefaultRetained          = 3  // checkpoints
 	DefaultRestartsMax       = 5
 	DefaultRestartBackoff    = 100 * time.Millisecond
 	DefaultStopTimeout       = 30 * time.Second
@@ -61,6 +62,7 @@ type jobConfig struct {
 	exactly      bool
 	every        time.Duration
 	timeout      time.Duration
+	timeouts     int // given up in a row
 	retained     int
 	restarts     int
 	backoff      time.Duration
@@ -81,7 +83,7 @@ type jobConfig struct {
 func defaults() config {
 	return config{job: jobConfig{
 		parallelism: goruntime.GOMAXPROCS(0), batchSize: DefaultBatchSize, window: flow.DefaultWindow,
-		every: DefaultCheckpointEvery, timeout: DefaultCheckpointTimeout, retained: DefaultRetained,
+		every: DefaultCheckpointEvery, timeout: DefaultCheckpointTimeout, timeouts: DefaultCheckpointFails, retained: DefaultRetained,
 		restarts: DefaultRestartsMax, backoff: DefaultRestartBackoff, backoffMax: 30 * time.Second,
 		stopTimeout: DefaultStopTimeout, killTimeout: DefaultKillTimeout, statusEvery: DefaultStatusEvery,
 	}}
@@ -192,12 +194,23 @@ func CheckpointEvery(d time.Duration) Option {
 	}
 }
 
-// CheckpointTimeout is how long a checkpoint may take before it is given up.
+// CheckpointTimeout is how long a checkpoint may take before it is given up, and
+// the Prepare of a sink before its context ends; a Prepare that fails fails the job.
 // Default 1 min.
 func CheckpointTimeout(d time.Duration) Option {
 	return func(c *config) {
 		c.wants(d > 0, "CheckpointTimeout: %v is not positive", d)
 		c.job.timeout = d
+	}
+}
+
+// CheckpointFailures is how many checkpoints may be given up in a row, 1 at least,
+// before the job fails: it then begins again from the last one that is complete, as
+// often as Restarts says. A job cannot finish without a checkpoint, either. Default 10.
+func CheckpointFailures(n int) Option {
+	return func(c *config) {
+		c.wants(n >= 1, "CheckpointFailures: %d is not positive", n)
+		c.job.timeouts = n
 	}
 }
 

@@ -44,7 +44,8 @@ type SinkWriter[T any] interface {
 	// whoever calls does.
 	Write(ctx context.Context, b *Batch[T]) error
 	// Prepare makes everything written so far durable, or ready for Commit,
-	// and returns what a later Open needs to continue from here.
+	// and returns what a later Open needs to continue from here. The context
+	// ends after CheckpointTimeout. An error fails the job.
 	Prepare(ctx context.Context, checkpoint uint64) ([]byte, error)
 	// Commit is called once the checkpoint is complete, which includes the
 	// bytes that Prepare returned. It may never come, if the job dies first:

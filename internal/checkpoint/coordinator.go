@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -10,17 +11,19 @@ import (
 type Config struct {
 	Interval time.Duration // between the beginnings of two checkpoints; 0: none but those asked for
 	Timeout  time.Duration // after which a checkpoint is given up
+	Failures int           // given up in a row that are one too many; 0: there is no such number
 }
 
 // Coordinator follows checkpoints: one at a time, from the trigger until every
 // task has contributed its part.
 type Coordinator struct {
 	config  Config
-	tasks   int
+	tasks   []string
 	number  uint64
 	pending *Pending
 	due     time.Time
 	wanted  []Request
+	failed  int // given up since the last one that was complete
 }
 
 // Request asks for a checkpoint outside of the interval.
@@ -39,9 +42,9 @@ type Pending struct {
 	Parts   map[string]Part // by task
 }
 
-// NewCoordinator returns a coordinator of so many tasks. last is the newest
+// NewCoordinator returns a coordinator of tasks of these names. last is the newest
 // checkpoint's number so far.
-func NewCoordinator(c Config, tasks int, last uint64, now time.Time) *Coordinator {
+func NewCoordinator(c Config, tasks []string, last uint64, now time.Time) *Coordinator {
 	return &Coordinator{config: c, tasks: tasks, number: last, due: now.Add(c.Interval)}
 }
 
@@ -79,11 +82,11 @@ func (c *Coordinator) Ack(number uint64, task string, p Part) *Pending {
 		return nil
 	}
 	c.pending.Parts[task] = p
-	if len(c.pending.Parts) < c.tasks {
+	if len(c.pending.Parts) < len(c.tasks) {
 		return nil
 	}
 	done := c.pending
-	c.pending = nil
+	c.pending, c.failed = nil, 0
 	return done
 }
 
@@ -95,11 +98,44 @@ func (c *Coordinator) Expire(now time.Time) (given *Pending, err error) {
 		return nil, nil
 	}
 	c.pending = nil
+	c.failed++
 	if p.Request != (Request{}) {
 		c.wanted = slices.DeleteFunc(c.wanted, func(r Request) bool { return r == p.Request })
 		c.wanted = append([]Request{p.Request}, c.wanted...)
 	}
-	return p, fmt.Errorf("checkpoint %d was given up after %v: %d of %d tasks had contributed", p.Number, c.config.Timeout, len(p.Parts), c.tasks)
+	return p, fmt.Errorf("checkpoint %d was given up after %v: %s of %d tasks have not contributed", p.Number, c.config.Timeout, c.missing(p), len(c.tasks))
+}
+
+// missingMost is how many of the tasks that have not contributed are named.
+const missingMost = 8
+
+// missing names the tasks that a checkpoint waits for.
+func (c *Coordinator) missing(p *Pending) string {
+	var names []string
+	more := 0
+	for _, t := range c.tasks {
+		switch _, ok := p.Parts[t]; {
+		case ok:
+		case len(names) < missingMost:
+			names = append(names, t)
+		default:
+			more++
+		}
+	}
+	text := strings.Join(names, ", ")
+	if more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// Exhausted returns how many checkpoints were given up in a row, if that is one too
+// many, or 0.
+func (c *Coordinator) Exhausted() int {
+	if c.config.Failures <= 0 || c.failed < c.config.Failures {
+		return 0
+	}
+	return c.failed
 }
 
 // Wake returns when Trigger or Expire should be called next; the zero time when

@@ -14,7 +14,7 @@ import (
 var zero = time.UnixMilli(0)
 
 func TestCheckpointsFollowTheInterval(t *testing.T) {
-	c := NewCoordinator(Config{Interval: time.Second, Timeout: time.Minute}, 2, 41, zero)
+	c := NewCoordinator(Config{Interval: time.Second, Timeout: time.Minute}, []string{"a", "b"}, 41, zero)
 	if c.Trigger(zero) != nil {
 		t.Fatal("the first is due after an interval")
 	}
@@ -37,14 +37,14 @@ func TestCheckpointsFollowTheInterval(t *testing.T) {
 }
 
 func TestARequestOutlivesTheCheckpointThatWasToFulfilIt(t *testing.T) {
-	c := NewCoordinator(Config{Timeout: time.Second}, 1, 0, zero)
+	c := NewCoordinator(Config{Timeout: time.Second}, []string{"a"}, 0, zero)
 	c.Request(Request{Savepoint: "s"})
 	first := c.Trigger(zero)
 	if given, err := c.Expire(zero.Add(999 * time.Millisecond)); given != nil || err != nil {
 		t.Fatal("it has time left")
 	}
 	given, err := c.Expire(zero.Add(time.Second))
-	if given != first || err == nil || !strings.Contains(err.Error(), "0 of 1 tasks") {
+	if given != first || err == nil || !strings.Contains(err.Error(), "a of 1 tasks have not") {
 		t.Fatalf("%+v %v", given, err)
 	}
 	if c.Ack(first.Number, "a", Part{}) != nil {
@@ -56,8 +56,39 @@ func TestARequestOutlivesTheCheckpointThatWasToFulfilIt(t *testing.T) {
 	}
 }
 
+func TestAnEndToCheckpointsThatAreGivenUp(t *testing.T) {
+	var tasks []string
+	for i := range 11 {
+		tasks = append(tasks, fmt.Sprint("t-", i))
+	}
+	c, now := NewCoordinator(Config{Interval: time.Second, Timeout: time.Second, Failures: 3}, tasks, 0, zero), zero
+	giveUp := func() (err error) {
+		now = now.Add(time.Second)
+		p := c.Trigger(now)
+		c.Ack(p.Number, "t-1", Part{})
+		now = now.Add(time.Second)
+		_, err = c.Expire(now)
+		return err
+	}
+	err := giveUp()
+	if want := "t-0, t-2, t-3, t-4, t-5, t-6, t-7, t-8 and 2 more of 11 tasks have not contributed"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v does not say %s", err, want)
+	}
+	giveUp()
+	now = now.Add(time.Second)
+	p := c.Trigger(now)
+	for _, name := range tasks {
+		c.Ack(p.Number, name, Part{})
+	}
+	for n := 1; n <= 3; n++ { // counted anew behind the one that was complete
+		if giveUp(); c.Exhausted() != n/3*3 {
+			t.Errorf("after %d in a row: %d", n, c.Exhausted())
+		}
+	}
+}
+
 func TestRequestsJoinOneThatHasNotBegun(t *testing.T) {
-	c, asked := NewCoordinator(Config{Timeout: time.Second}, 1, 0, zero), Request{Asked: true}
+	c, asked := NewCoordinator(Config{Timeout: time.Second}, []string{"a"}, 0, zero), Request{Asked: true}
 	c.Request(asked)
 	c.Request(asked)
 	if p := c.Trigger(zero); p == nil || c.Ack(p.Number, "a", Part{}) == nil || c.Trigger(zero) != nil {
