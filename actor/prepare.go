@@ -13,7 +13,6 @@ import (
 	pactor "github.com/asynkron/protoactor-go/actor"
 
 	"github.com/troupestream/troupe/internal/checkpoint"
-	"github.com/troupestream/troupe/internal/codec"
 	"github.com/troupestream/troupe/internal/dataflow"
 	"github.com/troupestream/troupe/internal/flow"
 	"github.com/troupestream/troupe/internal/snapshots"
@@ -140,8 +139,9 @@ func (d damagedState) Unwrap() error { return d.error }
 // cannot be reached.
 func damaged(err error) bool {
 	var d damagedState
-	return errors.As(err, &d) && (errors.Is(err, storage.ErrCorrupt) || errors.Is(err, storage.ErrNotFound) ||
-		errors.Is(err, dataflow.ErrCorrupt) || errors.Is(err, codec.ErrCorrupt))
+	var s *dataflow.StateError
+	return errors.As(err, &d) && !errors.As(err, &s) && (errors.Is(err, storage.ErrCorrupt) || errors.Is(err, storage.ErrNotFound) ||
+		errors.Is(err, dataflow.ErrCorrupt))
 }
 
 // noneReadable refuses to begin from nothing where there was something.

@@ -2,6 +2,8 @@ package topology
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -86,8 +88,27 @@ func difference(was, is NodeJSON, oldGroups, newGroups int) string {
 	case is.State != "" && oldGroups != newGroups:
 		return fmt.Sprintf("there were %d key groups and are %d", oldGroups, newGroups)
 	default:
-		return ""
+		return otherForm(was.Forms, is.Forms)
 	}
+}
+
+// otherForm says which of the types in the state can no longer take what is stored.
+// A key must store the same bytes: its key group follows from them.
+func otherForm(was, is map[string]*StateForm) string {
+	for _, part := range slices.Sorted(maps.Keys(is)) {
+		old, now := was[part], is[part]
+		if old == nil {
+			continue
+		}
+		why := old.Into(now)
+		if part == keyForm && why == "" && !old.Same(now) {
+			why = "has other fields, or wider ones, and keys must stay as they are"
+		}
+		if why != "" {
+			return fmt.Sprintf("its %s cannot take what is stored: %s", part, why)
+		}
+	}
+	return ""
 }
 
 // Compatible says whether the new graph can continue without losing anything.

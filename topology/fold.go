@@ -22,6 +22,7 @@ func Fold[K comparable, T, A any](s Keyed[K, T], name string, f func(key K, acc 
 	o.require(f != nil, "its function is nil")
 	o.check(codec.CheckType[A]())
 	o.node.State = fmt.Sprintf("fold %s → %s", typeName[K](), typeName[A]())
+	o.node.Forms = map[string]*StateForm{keyForm: codec.FormOf[K](), "accumulator": codec.FormOf[A]()}
 	policy := o.node.Policy
 	o.node.NewInstance = func(env *dataflow.Env) (dataflow.Instance, error) {
 		form, err := stateForm[K, A](set.limits.withDefaults())

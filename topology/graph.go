@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"slices"
 
+	"github.com/troupestream/troupe/internal/codec"
 	"github.com/troupestream/troupe/internal/dataflow"
 )
 
@@ -55,9 +56,18 @@ type NodeJSON struct {
 	Gives       []OutputJSON `json:"gives,omitempty"`
 	Parallelism int          `json:"parallelism,omitempty"` // 0: as the job
 	State       string       `json:"state,omitempty"`       // schema of the keyed state
-	Topic       string       `json:"topic,omitempty"`       // of a Through
-	Guarantee   string       `json:"guarantee,omitempty"`   // of a sink
+	// Forms describe what is stored of the types in State, by part. Graphs that
+	// older releases have stored have none, and are not asked for any.
+	Forms     map[string]*StateForm `json:"forms,omitempty"`
+	Topic     string                `json:"topic,omitempty"`     // of a Through
+	Guarantee string                `json:"guarantee,omitempty"` // of a sink
 }
+
+// StateForm describes what is stored of a type: its fields and kinds, in depth.
+type StateForm = codec.Form
+
+// keyForm is the part of a state that its keys are.
+const keyForm = "key"
 
 // OutputJSON describes an output of an operator.
 type OutputJSON struct {
@@ -70,7 +80,7 @@ func (g *Graph) JSON() GraphJSON {
 	j := GraphJSON{Name: g.name, Fingerprint: g.Fingerprint(), KeyGroups: g.keyGroups}
 	for _, n := range g.nodes {
 		node := g.describe(n)
-		node.Parallelism = n.Parallelism
+		node.Parallelism, node.Forms = n.Parallelism, n.Forms
 		if n.Role == dataflow.Sink {
 			node.Guarantee = n.Sink.Info().Guarantee.String()
 		}

@@ -112,7 +112,10 @@ func (h *List[E]) undo() {
 func (h *List[E]) keep() { h.saved, h.before = nil, nil }
 
 func (h *List[E]) schema() string { return "list " + typeName[E]() }
-func (h *List[E]) check() error   { return codec.CheckType[E]() }
+func (h *List[E]) form() *StateForm {
+	return &StateForm{Kind: "list", Elem: codec.FormOf[E]()}
+}
+func (h *List[E]) check() error { return codec.CheckType[E]() }
 
 func (h *List[E]) empty(cell any) bool {
 	for _, e := range cell.(*listCell[E]).elements {

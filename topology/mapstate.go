@@ -178,6 +178,10 @@ func (h *MapState[K, V]) keep() {
 
 func (h *MapState[K, V]) schema() string { return "map " + typeName[K]() + " → " + typeName[V]() }
 
+func (h *MapState[K, V]) form() *StateForm {
+	return &StateForm{Kind: "map", Key: codec.FormOf[K](), Elem: codec.FormOf[V]()}
+}
+
 func (h *MapState[K, V]) check() error {
 	if h.refused != nil {
 		return h.refused

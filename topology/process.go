@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/troupestream/troupe/internal/codec"
 	"github.com/troupestream/troupe/internal/dataflow"
 	"github.com/troupestream/troupe/internal/watermark"
 )
@@ -50,7 +51,7 @@ func Process[K comparable, T, O any](s Keyed[K, T], name string, setup func(p *P
 		o.check(err)
 	}
 	o.require(err != nil || p.onRecord != nil, "its function sets no handler for records: call OnRecord")
-	o.node.State = p.schema()
+	o.node.State, o.node.Forms = p.schema(), p.forms()
 	policy := o.node.Policy
 	o.node.NewInstance = func(env *dataflow.Env) (dataflow.Instance, error) {
 		p, err := newProcessor(setup, limits, set.sides)
@@ -109,6 +110,14 @@ func (p *Processor[K, T, O]) schema() string {
 		fmt.Fprintf(&b, ", %s: %s", h.declaration().name, h.schema())
 	}
 	return b.String()
+}
+
+func (p *Processor[K, T, O]) forms() map[string]*StateForm {
+	all := map[string]*StateForm{keyForm: codec.FormOf[K]()}
+	for _, h := range p.state.handles {
+		all[fmt.Sprintf("state %q", h.declaration().name)] = h.form()
+	}
+	return all
 }
 
 // OnRecord sets what handles records.

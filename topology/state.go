@@ -53,6 +53,8 @@ type handle interface {
 	declaration() *declared
 	// schema names the types, for the comparison of graphs.
 	schema() string
+	// form describes what they store, for the same.
+	form() *StateForm
 	// check says why its types cannot be stored.
 	check() error
 	// empty says whether nothing in a cell lives.

@@ -77,8 +77,9 @@ func (h *Value[V]) undo() {
 
 func (h *Value[V]) keep() { h.saved, h.before = nil, valueCell[V]{} }
 
-func (h *Value[V]) schema() string { return "value " + typeName[V]() }
-func (h *Value[V]) check() error   { return codec.CheckType[V]() }
+func (h *Value[V]) schema() string   { return "value " + typeName[V]() }
+func (h *Value[V]) form() *StateForm { return codec.FormOf[V]() }
+func (h *Value[V]) check() error     { return codec.CheckType[V]() }
 
 func (h *Value[V]) empty(cell any) bool {
 	c := cell.(*valueCell[V])

@@ -65,6 +65,7 @@ func WindowFold[K comparable, T, A any](s Keyed[K, T], name string, w Windows, f
 	o.require(w.Check() != nil || w.Overlap() <= int64(limits.Windows),
 		"each record would be in %d windows, KeyLimits.Windows is %d", w.Overlap(), limits.Windows)
 	o.node.State = fmt.Sprintf("window-fold %s → %s, %v", typeName[K](), typeName[A](), w)
+	o.node.Forms = map[string]*StateForm{keyForm: codec.FormOf[K](), "accumulator": codec.FormOf[A]()}
 	policy := o.node.Policy
 	o.node.NewInstance = func(env *dataflow.Env) (dataflow.Instance, error) {
 		form, err := stateForm[K, []pane[A]](limits)

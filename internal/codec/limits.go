@@ -10,6 +10,9 @@ import (
 var (
 	// ErrCorrupt: the bytes are not what this package wrote.
 	ErrCorrupt = errors.New("corrupt")
+	// ErrMismatch: the bytes are whole, and of a value that the type cannot take. It
+	// is an ErrCorrupt to those who do not ask.
+	ErrMismatch = errors.New("not a value of the type")
 	// ErrVersion: the bytes were written by a newer release.
 	ErrVersion = errors.New("written by a newer version")
 	// ErrLimit: a limit of Limits is exceeded; the message names it.
@@ -84,6 +87,18 @@ func headerBytes(hs []Header) int {
 func overLimit(what, unit string, has int, name string, limit int) error {
 	return fmt.Errorf("%w: %s has %d %s, the limit %s is %d", ErrLimit, what, has, unit, name, limit)
 }
+
+// mismatch says that whole bytes cannot be taken by a type.
+type mismatch struct {
+	value any
+	err   error
+}
+
+func (m *mismatch) Error() string {
+	return fmt.Sprintf("decode %T: what is stored is %v: %v", m.value, ErrMismatch, m.err)
+}
+
+func (m *mismatch) Unwrap() []error { return []error{ErrMismatch, ErrCorrupt, m.err} }
 
 func corrupt(what string, at int, format string, args ...any) error {
 	return fmt.Errorf("%s is %w at byte %d: %s", what, ErrCorrupt, at, fmt.Sprintf(format, args...))

@@ -63,7 +63,7 @@ func (c *structured[T]) Decode(b []byte) (v T, err error) {
 	defer msgpack.PutDecoder(d)
 	d.Reset(bytes.NewReader(b))
 	if err = d.Decode(&v); err != nil {
-		return *new(T), fmt.Errorf("decode %T: the bytes are %w: %w", v, ErrCorrupt, err)
+		return *new(T), &mismatch{*new(T), err}
 	}
 	if c.utc != nil {
 		c.utc(reflect.ValueOf(&v).Elem())

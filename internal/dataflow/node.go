@@ -1,5 +1,7 @@
 package dataflow
 
+import "github.com/troupestream/troupe/internal/codec"
+
 // Role says what part a node plays in a graph.
 type Role uint8
 
@@ -22,10 +24,13 @@ type Node struct {
 	Outputs     []Output
 	Parallelism int    // tasks wanted; 0: the job's default
 	Alone       bool   // begins a task of its own even where it could be fused
-	State       string // schema of the keyed state: equal schemas can restore each other; "" when stateless
-	Bounded     bool   // a batch gives rise to no more than it holds, and nothing else does either
-	Policy      Policy // what becomes of a record that cannot be handled; for sources and sinks, whoever runs them acts on it
-	Topic       string // the topic between the two halves of a Through, in both of them; "" otherwise
+	State       string // schema of the keyed state, in the words of the program; "" when stateless
+	// Forms describe what the types of the keyed state store, by part. State of
+	// an equal schema can be restored where those of its parts go into each other.
+	Forms   map[string]*codec.Form
+	Bounded bool   // a batch gives rise to no more than it holds, and nothing else does either
+	Policy  Policy // what becomes of a record that cannot be handled; for sources and sinks, whoever runs them acts on it
+	Topic   string // the topic between the two halves of a Through, in both of them; "" otherwise
 
 	// Exactly one of these is set, by Role; an Exchange has none: its output's
 	// link does the work.

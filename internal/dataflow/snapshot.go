@@ -168,18 +168,33 @@ func (t *Table[K, V]) Restore(group int, entries []Entry) error {
 		e := &entries[i]
 		key, err := t.form.DecodeKey(e.Key)
 		if err != nil {
-			return fmt.Errorf("key: %w", err)
+			return &StateError{Err: fmt.Errorf("key: %w", err)}
 		}
 		hash := t.form.Hash(key)
 		if g := keygroup.Of(hash, t.groups); g != group {
-			return fmt.Errorf("%w: key %s belongs to key group %d, not %d", ErrCorrupt, KeyText(key), g, group)
+			return &StateError{Err: fmt.Errorf("%w: key %s belongs to key group %d, not %d", ErrCorrupt, KeyText(key), g, group)}
 		}
 		if err := t.restore(p, uint32(hash), key, e); err != nil {
-			return fmt.Errorf("state of key %s: %w", KeyText(key), err)
+			return &StateError{Err: fmt.Errorf("state of key %s: %w", KeyText(key), err)}
 		}
 	}
 	return nil
 }
+
+// StateError says that what is stored of an operator is whole, as its checksum
+// says, and that the operator's types cannot take it: they were others when it was
+// written. No older checkpoint helps against that.
+type StateError struct {
+	Operator, State string // its name, and the schema of its state
+	Err             error
+}
+
+func (e *StateError) Error() string {
+	return fmt.Sprintf("operator %q cannot take the state that is stored of it (%s now): %v; "+
+		"change the types back, give the operator another name, or begin anew with FreshState", e.Operator, e.State, e.Err)
+}
+
+func (e *StateError) Unwrap() error { return e.Err }
 
 // restore takes one entry in. There may be one with its key: written by a
 // release of the user's program that had another form for keys.

@@ -369,7 +369,13 @@ type Snapshot struct {
 func (t *Task) Restore(s Snapshot) error {
 	groups := keygroup.RangeOf(t.Index, t.options.KeyGroups, t.Chain.Parallelism)
 	for _, i := range t.instances {
-		if err := restore(i, groups, s); err != nil {
+		err := restore(i, groups, s)
+		var state *StateError
+		if errors.As(err, &state) {
+			state.Operator, state.State = i.node.Name, i.node.State
+			return state
+		}
+		if err != nil {
 			return fmt.Errorf("operator %q: %w", i.node.Name, err)
 		}
 	}
