@@ -11,8 +11,9 @@ import (
 // owner is who writes a file: the operator of a job, whichever of its starts.
 type owner struct{ job, sink string }
 
-// claim is the right to write a file in this process. Files are told apart by
-// what they are, not by their path, so links do not fool it.
+// claim is the right to write a file. Files are told apart by what they are, not by their
+// path, so links do not fool it. Other processes are kept away by a lock, where the file
+// system has them; it ends with the process.
 type claim struct {
 	file os.FileInfo
 	path string
@@ -46,7 +47,11 @@ func claimFile(f *os.File, by owner) (*claim, error) {
 				c.path, other.by.sink, other.by.job, other.path)
 		}
 		claims.held[i] = c
+		_ = lockFile(f) // or the older one keeps the lock until it ends
 		return c, nil
+	}
+	if !lockFile(f) {
+		return nil, fmt.Errorf("%s is being written by another process; give each job a file of its own", f.Name())
 	}
 	claims.held = append(claims.held, c)
 	return c, nil

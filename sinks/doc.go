@@ -22,8 +22,8 @@
 //
 // A job that starts without a checkpoint begins the file anew: what it held
 // before is gone. A file that was truncated, replaced or rewritten between
-// checkpoint and resume is refused. So is a path that another sink of the
-// process writes.
+// checkpoint and resume is refused. So is a path that another sink writes, of
+// this process or, on Linux and macOS, of another.
 //
 // When the disk is full, or writing fails otherwise, the job fails; nothing
 // since the last checkpoint is taken for committed, and resuming cuts it off.
