@@ -147,7 +147,7 @@ func TestDeadLettersWaitForAQueueThatIsFull(t *testing.T) {
 // what a shard writes until it rewrites its journal, however long it goes on.
 func TestADayOfNacksTakesLittleOfTheDisk(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T) {
-		const messages = 100
+		const messages = 25
 		store := storagefake.New()
 		b := timelessBed(t, store)
 		defer b.end()

@@ -147,7 +147,8 @@ func TestGetIsNoConsumerThatLeaves(t *testing.T) {
 func TestCloseOfAConsumerWhoseQueueIsDeleted(t *testing.T) {
 	t.Run("by its leaving", func(t *testing.T) {
 		b := idleBed(t, storagefake.New())
-		for i := range 2000 {
+		b.ctx = context.Background()
+		for i := range 500 {
 			c := must[*QueueConsumer](t)(b.running(fmt.Sprint(i), QueueConfig{AutoDelete: true}).Subscribe(b.ctx, ConsumeOptions{}))
 			mustDo(t, c.Close(b.ctx))
 		}
