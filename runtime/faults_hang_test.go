@@ -198,7 +198,11 @@ type burningWriter struct{ hangingWriter }
 
 var errOnFire = errors.New("disk is on fire")
 
-func (burningWriter) Write(context.Context, *topology.Batch[int]) error { return errOnFire }
+// Write fails once the source hangs: an attempt that ends before that ends in time.
+func (w burningWriter) Write(context.Context, *topology.Batch[int]) error {
+	<-w.reached
+	return errOnFire
+}
 
 // startBurning starts a job that fails while a call of user code does not return.
 func startBurning(t *testing.T, opts ...runtime.Option) (h *hang, e *runtime.Engine, j *runtime.Job, log *journal) {
@@ -278,9 +282,16 @@ func (w draggingWriter) Prepare(ctx context.Context, _ uint64) ([]byte, error) {
 
 // A job whose sink never prepares comes to an end, with an error that names it.
 func TestAJobWhoseCheckpointsNeverCompleteFails(t *testing.T) {
-	for where, want := range map[string]string{
-		"":                 `sink "out": prepare checkpoint 1: it took longer than CheckpointTimeout (5ms): context deadline exceeded`,
-		"dragging Prepare": `it hangs in sink "out"; it was to end for this: 2 checkpoints in a row were given up, the last one being: checkpoint 2 was given up after 5ms: out-0 of 2 tasks have not contributed`,
+	// A machine that is slow makes checkpoints be given up before the sink is at fault:
+	// the first case lets that happen, the second takes time enough for the source.
+	for where, c := range map[string]struct {
+		timeout  time.Duration
+		failures int
+		want     string
+	}{
+		"": {time.Millisecond, 1 << 30, `: it took longer than CheckpointTimeout (1ms): context deadline exceeded`},
+		"dragging Prepare": {time.Second / 2, 2, `it hangs in sink "out"; it was to end for this: 2 checkpoints in a row were given up, ` +
+			`the last one being: checkpoint 2 was given up after 500ms: out-0 of 2 tasks have not contributed`},
 	} {
 		t.Run(where, func(t *testing.T) {
 			h := newHang(where)
@@ -288,9 +299,9 @@ func TestAJobWhoseCheckpointsNeverCompleteFails(t *testing.T) {
 			topology.To(topology.From(b, "in", topology.Source[int](&stuckSource{hang: h})), "out", dragging{hangingSink{h}})
 			e := openFaults(t, t.TempDir())
 			_, err := e.Run(within(t), b, runtime.Parallelism(1), runtime.Restarts(0, 0), runtime.CheckpointEvery(0),
-				runtime.CheckpointTimeout(5*time.Millisecond), runtime.CheckpointFailures(2), runtime.KillTimeout(10*time.Millisecond))
-			if err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("err = %v\nwant %s", err, want)
+				runtime.CheckpointTimeout(c.timeout), runtime.CheckpointFailures(c.failures), runtime.KillTimeout(time.Second))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("err = %v\nwant %s", err, c.want)
 			}
 			closeEngine(t, e)
 			close(h.release)
